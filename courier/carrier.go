@@ -57,8 +57,8 @@ type Scan struct {
 	DeliveryID  uuid.UUID
 	WaybillNo   string
 	At          time.Time
-	Code        string // opCode; a string with letters at times
-	Name        string // opName
+	Code        string       // opCode; a string with letters at times
+	Name        string       // opName
 	Desc        vault.Secret // opDesc: holds courier names and phones
 	OrgCode     string
 	OrgName     string

@@ -12,10 +12,10 @@ import (
 type Kind int
 
 const (
-	NotRefused Kind = iota // zero value: no classified failure
-	RefusedByCarrier       // the carrier said no; asking again changes nothing
-	Unsent                 // nothing left this machine; asking again is safe
-	Unknown                // it may have happened; look it up before asking again
+	NotRefused       Kind = iota // zero value: no classified failure
+	RefusedByCarrier             // the carrier said no; asking again changes nothing
+	Unsent                       // nothing left this machine; asking again is safe
+	Unknown                      // it may have happened; look it up before asking again
 )
 
 // String gives the word used in logs, metrics and order_attempts.outcome.

@@ -39,19 +39,19 @@ type Event struct {
 // EventData is what an event may say beyond its type; empty fields are left out.
 type EventData struct {
 	From      Status   `json:"from,omitempty"`
-	Rule      string   `json:"rule,omitempty"`       // of a refusal, or that reopened a final status
+	Rule      string   `json:"rule,omitempty"` // of a refusal, or that reopened a final status
 	WaybillNo string   `json:"waybill_no,omitempty"`
 	FeeFen    int64    `json:"fee_fen,omitempty"`
 	PaidFen   int64    `json:"paid_fen,omitempty"`
 	AmountFen int64    `json:"amount_fen,omitempty"`
 	Case      CaseKind `json:"case,omitempty"`
 	Outcome   string   `json:"outcome,omitempty"`
-	ScanAt    string   `json:"scan_at,omitempty"`   // RFC 3339, when it happened by EMS
+	ScanAt    string   `json:"scan_at,omitempty"` // RFC 3339, when it happened by EMS
 	ScanCode  string   `json:"scan_code,omitempty"`
-	Receiver  string   `json:"receiver,omitempty"`  // recipient class of a delivery
+	Receiver  string   `json:"receiver,omitempty"`   // recipient class of a delivery
 	HeldUntil string   `json:"held_until,omitempty"` // yyyy-mm-dd
-	Late      bool     `json:"late,omitempty"`      // the scan lay well behind when it was seen: no message
-	Withdrawn bool     `json:"withdrawn,omitempty"` // the move follows from a voiding scan: no message
+	Late      bool     `json:"late,omitempty"`       // the scan lay well behind when it was seen: no message
+	Withdrawn bool     `json:"withdrawn,omitempty"`  // the move follows from a voiding scan: no message
 }
 
 // A Move takes a delivery from one status to another, with its event, if it still stands at From.
