@@ -1,0 +1,69 @@
+package vault
+
+import (
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// Names of the sealed columns, as they enter the associated data. They outlive a renaming in the schema: changing one
+// makes every value sealed under it unreadable.
+const (
+	Name     = "deliveries.name"
+	Phone    = "deliveries.phone"
+	IDNo     = "deliveries.id_no"
+	Address  = "deliveries.address"
+	LabelPDF = "labels.pdf"
+	ScanDesc = "scans.desc" // bound to the delivery's id
+)
+
+// A Column is a sealed column of the schema, and how rotation walks through it.
+type Column struct {
+	Name  string // in the associated data: "deliveries.name"
+	Table string
+	Field string // the bytea column: "name_sealed"; NULL and empty mean that nothing is stored
+	Key   []Part // the primary key in order; the first part is the row's uuid in the associated data
+	Chunk int    // rows a transaction
+}
+
+// A Part is one column of a primary key.
+type Part struct{ Name, Type string }
+
+// Columns are all sealed columns. A column that is missing here is never re-sealed, so the key it was sealed under
+// would be thought unused; TestEverySealedColumnIsRotated compares this list with the schema.
+var Columns = []Column{
+	{Name, "deliveries", "name_sealed", []Part{{"id", "uuid"}}, 500},
+	{Phone, "deliveries", "phone_sealed", []Part{{"id", "uuid"}}, 500},
+	{IDNo, "deliveries", "id_no_sealed", []Part{{"id", "uuid"}}, 500},
+	{Address, "deliveries", "address_sealed", []Part{{"id", "uuid"}}, 500},
+	{LabelPDF, "labels", "pdf_sealed", []Part{{"delivery_id", "uuid"}}, 20}, // a PDF is some 100 kB
+	{ScanDesc, "scans", "desc_sealed",
+		[]Part{{"delivery_id", "uuid"}, {"op_at", "timestamptz"}, {"op_code", "text"}, {"org_code", "text"}}, 500},
+}
+
+// normalised is the form in which a value is looked up, so that a clerk who types a number with blanks, in full width
+// or with a small x finds it. Only phones and ID numbers have one; every other value is taken as it is.
+func normalised(column, value string) string {
+	switch column {
+	case Phone:
+		value = squeeze(value)
+		if rest, ok := strings.CutPrefix(value, "+86"); ok {
+			return rest
+		}
+		return value
+	case IDNo:
+		return strings.ToUpper(squeeze(value))
+	}
+	return value
+}
+
+// squeeze folds full-width forms and drops blanks and dashes.
+func squeeze(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || unicode.Is(unicode.Pd, r) || unicode.Is(unicode.Cf, r) {
+			return -1
+		}
+		return r
+	}, norm.NFKC.String(s))
+}
