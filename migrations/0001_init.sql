@@ -230,6 +230,21 @@ CREATE TABLE order_attempts (
 );
 CREATE INDEX order_attempts_delivery ON order_attempts (delivery_id, started_at);
 
+-- Waybills that EMS made and nobody wants: an answer named another number than the one ordered, or came after the
+-- cancellation. Each is cancelled with 020006 until EMS agrees, or a clerk is told that it does not.
+CREATE TABLE unwanted_waybills (
+    waybill_no    text PRIMARY KEY,
+    delivery_id   uuid NOT NULL REFERENCES deliveries,
+    order_no      text NOT NULL,
+    found_at      timestamptz NOT NULL, -- wall
+    cancel_at     timestamptz,          -- wall: when to send 020006 next; NULL once cancelled or left to a clerk
+    tries         integer NOT NULL DEFAULT 0,
+    cancelled_at  timestamptz,          -- wall
+    CONSTRAINT unwanted_cancelled_is_done CHECK (cancelled_at IS NULL OR cancel_at IS NULL)
+);
+CREATE INDEX unwanted_waybills_due ON unwanted_waybills (cancel_at, waybill_no) WHERE cancel_at IS NOT NULL;
+CREATE INDEX unwanted_waybills_delivery ON unwanted_waybills (delivery_id);
+
 -- The label of an ordered envelope: EMS's own PDF, sealed, for it shows name, phone and address.
 CREATE TABLE labels (
     delivery_id      uuid PRIMARY KEY,
@@ -500,6 +515,6 @@ END $$;
 -- +goose Down
 DROP SCHEMA inbox CASCADE;
 DROP TABLE rounds, audit, idempotency_keys, tokens, message_receipts, message_attempts, messages, cases, feed_readers, feed_head, events, scans,
-    push_hints, waybills, labels, order_attempts, numbers, payments, deliveries, key_rotations, data_keys, tariffs, policies, stations;
+    push_hints, waybills, labels, unwanted_waybills, order_attempts, numbers, payments, deliveries, key_rotations, data_keys, tariffs, policies, stations;
 DROP FUNCTION deliveries_guard();
 DROP FUNCTION ensure_month(text, date);
