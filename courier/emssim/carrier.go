@@ -89,8 +89,8 @@ type Config struct {
 
 	// Messages fills the ledger's "messages"; the process that also simulates SMS gateways sets it.
 	Messages func() any
-	// OtherFaults is offered a fault posted to /sim/faults for an API that is not EMS's; it reports whether it took it.
-	OtherFaults func(Fault) bool
+	// OtherFaults is offered each fault posted to /sim/faults; it reports whether the API was another simulator's.
+	OtherFaults func(Fault) (taken bool, err error)
 	// ClearOther follows a DELETE of /sim/faults.
 	ClearOther func()
 }

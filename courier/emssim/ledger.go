@@ -98,8 +98,10 @@ func control[T any](act func(T) error) http.Handler {
 }
 
 func (c *Carrier) controlFault(f Fault) error {
-	if c.cfg.OtherFaults != nil && c.cfg.OtherFaults(f) {
-		return nil
+	if c.cfg.OtherFaults != nil {
+		if taken, err := c.cfg.OtherFaults(f); taken || err != nil {
+			return err
+		}
 	}
 	if err := f.check(); err != nil {
 		return err

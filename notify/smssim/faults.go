@@ -1,0 +1,183 @@
+package smssim
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// FaultKind names a way to misbehave.
+type FaultKind string
+
+// What each kind does. Those marked (done) accept the message first; the others do not, unless Fault.Carried is set.
+const (
+	LoseReply   FaultKind = "lose_reply"   // (done) the connection closes without an answer
+	LoseRequest FaultKind = "lose_request" // the connection closes before anything is done
+	HTTP502     FaultKind = "http_502"     // HTTP 502 with a page of HTML
+	HTML        FaultKind = "html"         // HTTP 200 with a page of HTML
+	Throttle    FaultKind = "throttle"     // Throttling.User
+	NonceUsed   FaultKind = "nonce_used"   // (done) SignatureNonceUsed: a copy of this very request came first
+	OutOfMoney  FaultKind = "out_of_money" // isv.AMOUNT_NOT_ENOUGH
+	Reject      FaultKind = "reject"       // isv.SMS_CONTENT_ILLEGAL
+	Truncate    FaultKind = "truncate"     // (done) half an answer, well-formed as HTTP
+	Hang        FaultKind = "hang"         // no answer until the client gives up
+	Slow        FaultKind = "slow"         // (done) the whole answer after Fault.Delay, 2 s if unset
+)
+
+var faultKinds = []FaultKind{LoseReply, LoseRequest, HTTP502, HTML, Throttle, NonceUsed, OutOfMoney, Reject, Truncate, Hang, Slow}
+
+// Fault is a standing order to misbehave.
+type Fault struct {
+	API     string        // "SendSms" or "QuerySendDetails"; empty: both
+	Kind    FaultKind     // what to do
+	Rate    float64       // share of calls that it hits; 0 means all
+	Count   int           // ends after so many hits; 0: never
+	Delay   time.Duration // real time, for Slow
+	Carried bool          // accept the message first, also for the kinds that would not
+}
+
+// Check reports what is wrong with a fault.
+func (f Fault) Check() error {
+	switch {
+	case !slices.Contains(faultKinds, f.Kind):
+		return fmt.Errorf("unknown kind %q", f.Kind)
+	case f.API != "" && actions[f.API] == nil:
+		return fmt.Errorf("unknown api %q", f.API)
+	case f.Rate < 0 || f.Rate > 1 || f.Count < 0 || f.Delay < 0:
+		return fmt.Errorf("rate is from 0 to 1, count and delay are not negative")
+	}
+	return nil
+}
+
+func (f Fault) carried() bool {
+	switch f.Kind {
+	case "", LoseReply, NonceUsed, Truncate, Slow:
+		return true
+	}
+	return f.Carried
+}
+
+type faults struct {
+	mu       *sync.Mutex
+	rng      *rand.Rand
+	next     []FaultKind
+	standing []Fault
+}
+
+func newFaults(seed uint64) faults {
+	return faults{mu: &sync.Mutex{}, rng: rand.New(rand.NewPCG(seed, 0x5357))}
+}
+
+func (f *faults) pick(api string) Fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.next) > 0 {
+		kind := f.next[0]
+		f.next = f.next[1:]
+		return Fault{Kind: kind}
+	}
+	for i, s := range f.standing {
+		if s.API != "" && s.API != api || s.Rate > 0 && f.rng.Float64() >= s.Rate {
+			continue
+		}
+		if s.Count > 0 {
+			f.standing[i].Count--
+			if s.Count == 1 {
+				f.standing = slices.Delete(f.standing, i, i+1)
+			}
+		}
+		return s
+	}
+	return Fault{}
+}
+
+// Next makes the next call go wrong in this way.
+func (g *Gateway) Next(k FaultKind) {
+	g.faults.mu.Lock()
+	defer g.faults.mu.Unlock()
+	g.faults.next = append(g.faults.next, k)
+}
+
+// SetFault adds a standing fault; of several that fit a call, the first that its rate lets through is used.
+func (g *Gateway) SetFault(f Fault) {
+	g.faults.mu.Lock()
+	defer g.faults.mu.Unlock()
+	g.faults.standing = append(g.faults.standing, f)
+}
+
+// ClearFaults ends all faults, one-shots too.
+func (g *Gateway) ClearFaults() {
+	g.faults.mu.Lock()
+	defer g.faults.mu.Unlock()
+	g.faults.next, g.faults.standing = nil, nil
+}
+
+const (
+	page502 = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n"
+	pageOdd = "<!DOCTYPE html><html><head><title>Maintenance</title></head><body>Service is being upgraded.</body></html>"
+)
+
+// misbehave answers as the fault says; do carries the call out.
+func (g *Gateway) misbehave(w http.ResponseWriter, r *http.Request, f Fault, do func() answer) {
+	var a answer
+	if f.carried() {
+		a = do()
+	}
+	switch f.Kind {
+	case LoseReply, LoseRequest:
+		panic(http.ErrAbortHandler)
+	case Hang:
+		pause(r.Context(), g.cfg.Hang)
+		panic(http.ErrAbortHandler)
+	case HTTP502:
+		write(w, http.StatusBadGateway, "text/html", []byte(page502))
+		return
+	case HTML:
+		write(w, http.StatusOK, "text/html; charset=utf-8", []byte(pageOdd))
+		return
+	case Throttle:
+		w.Header().Set("X-Ratelimit-User", "Limit:100,Remain:0,TimeLeft:500")
+		a = failure(http.StatusBadRequest, "Throttling.User", "Request was denied due to user flow control.")
+	case NonceUsed:
+		a = failure(http.StatusBadRequest, "SignatureNonceUsed", "Specified signature nonce was used already.")
+	case OutOfMoney:
+		a = failure(http.StatusOK, "isv.AMOUNT_NOT_ENOUGH", "账户余额不足")
+	case Reject:
+		a = failure(http.StatusOK, "isv.SMS_CONTENT_ILLEGAL", "短信内容包含禁止发送内容")
+	case Slow:
+		if f.Delay <= 0 {
+			f.Delay = 2 * time.Second
+		}
+		pause(r.Context(), f.Delay)
+	}
+	body := a.render(g.requestID())
+	if f.Kind == Truncate {
+		body = body[:len(body)/2]
+	}
+	write(w, a.status, "application/json;charset=utf-8", body)
+}
+
+func write(w http.ResponseWriter, status int, kind string, body []byte) {
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	w.Write(body) // a client that has gone needs no answer
+}
+
+// pause waits for real time, or until the client has gone.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

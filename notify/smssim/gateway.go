@@ -1,0 +1,137 @@
+// Package smssim stands in for the SMS gateways of sms-gateways.md; so far Aliyun's, under /aliyun/. It verifies
+// signatures over what arrives, keeps limits, tells later what became of a message, sends receipts, and misbehaves on
+// request. Its ledger says which messages it took, whatever the sender believes.
+//
+// It sends nothing to anybody, and it shares no code with the clients: the two agree through the dossier's vectors.
+package smssim
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Defaults of an account that needs no configuration.
+const (
+	SampleAccessKeyID     = "LTAI5tFakeKeyForTests01"
+	SampleAccessKeySecret = "FakeAccessKeySecretForTestsOnly01"
+	SampleSignName        = "某某市政务服务"
+)
+
+// PrefixAliyun is where the Aliyun gateway is mounted; the vendor itself has it at the root of a host.
+const PrefixAliyun = "/aliyun/"
+
+// Config sets the account, the clocks and what goes wrong by itself. The zero value is a usable gateway.
+type Config struct {
+	AccessKeyID     string // SampleAccessKeyID
+	AccessKeySecret string // SampleAccessKeySecret
+	SignName        string // SampleSignName
+
+	// Templates lists the variables that each approved template needs. With none, every template is known and needs nothing.
+	Templates map[string][]string
+
+	Now  func() time.Time // simulated clock of messages, limits and receipts; time.Now
+	Wall func() time.Time // real clock, for signatures: dates and nonces; time.Now
+	Seed uint64           // fixes delays and which messages a share hits
+
+	DailyLimit int           // per template and number in 24 hours; 50
+	QueryLag   time.Duration // simulated time until QuerySendDetails shows a message
+	Latency    time.Duration // real time that every call takes
+	Hang       time.Duration // real time that a hung call is held; 30 s
+
+	ReceiptTo     string  // address for SmsReport; empty: no receipts are pushed
+	Undelivered   float64 // share of messages that the carrier reports as failed
+	LateReceipts  float64 // share of receipts that come hours later
+	TwiceReceipts float64 // share of receipts that come twice
+	LostReceipts  float64 // share of receipts that never come; QuerySendDetails knows all the same
+	ReceiptQueue  int     // most receipts waiting; new ones are lost beyond it; 10,000
+}
+
+// Message is one SMS that the gateway accepted, also where the sender never learnt of it.
+type Message struct {
+	Gateway   string            `json:"gateway"`
+	Phone     string            `json:"phone"`
+	Template  string            `json:"template"`
+	Params    map[string]string `json:"params"`
+	OutID     string            `json:"out_id"`
+	At        time.Time         `json:"at"`
+	Delivered bool              `json:"delivered"`
+}
+
+// message is a Message with what the simulator knows of its fate.
+type message struct {
+	Message
+	bizID   string
+	content string
+	settled time.Time // when the carrier reports
+	errCode string    // DELIVERED, or why not
+}
+
+func (m *message) delivered(now time.Time) bool {
+	return m.errCode == codeDelivered && !m.settled.After(now)
+}
+
+// Gateway simulates the SMS gateways. It is safe for concurrent use.
+type Gateway struct {
+	cfg    Config
+	faults faults
+
+	mu       sync.Mutex
+	messages []*message
+	byPhone  map[string][]*message
+	nonces   nonces
+	receipts []*receipt
+	accepted uint64 // calls of SendSms that succeeded
+}
+
+// New returns a gateway that has taken no message yet.
+func New(cfg Config) *Gateway {
+	text := func(s *string, fallback string) {
+		if *s == "" {
+			*s = fallback
+		}
+	}
+	text(&cfg.AccessKeyID, SampleAccessKeyID)
+	text(&cfg.AccessKeySecret, SampleAccessKeySecret)
+	text(&cfg.SignName, SampleSignName)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Wall == nil {
+		cfg.Wall = time.Now
+	}
+	if cfg.DailyLimit == 0 {
+		cfg.DailyLimit = 50
+	}
+	if cfg.Hang == 0 {
+		cfg.Hang = 30 * time.Second
+	}
+	if cfg.ReceiptQueue == 0 {
+		cfg.ReceiptQueue = 10_000
+	}
+	return &Gateway{cfg: cfg, faults: newFaults(cfg.Seed), byPhone: map[string][]*message{}, nonces: nonces{seen: map[string]time.Time{}}}
+}
+
+// ServeHTTP answers under /aliyun/.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path+"/" == PrefixAliyun || strings.HasPrefix(r.URL.Path, PrefixAliyun) {
+		g.serveAliyun(w, r)
+		return
+	}
+	http.NotFound(w, r)
+}
+
+// Messages lists what was accepted, oldest first.
+func (g *Gateway) Messages() []Message {
+	now := g.cfg.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	out := make([]Message, 0, len(g.messages))
+	for _, m := range g.messages {
+		one := m.Message
+		one.Delivered = m.delivered(now)
+		out = append(out, one)
+	}
+	return out
+}

@@ -1,0 +1,161 @@
+package smssim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// How receipts are sent: how often Run looks at the simulated clock (real time), how many go into one call, and how
+// long the receiver may take, which is the vendor's own limit.
+const (
+	receiptLook     = 20 * time.Millisecond
+	receiptBatch    = 20
+	receiptPatience = 700 * time.Millisecond
+)
+
+// receiptRetries are the vendor's: after 1, 5 and 10 minutes, then never again. Simulated time.
+var receiptRetries = []time.Duration{time.Minute, 5 * time.Minute, 10 * time.Minute}
+
+// receipt is one report on its way.
+type receipt struct {
+	at    time.Time
+	m     *message
+	tries int
+}
+
+// plan decides when, and how often, a message's receipt is pushed. The caller holds mu.
+func (g *Gateway) plan(m *message, rng *rand.Rand) {
+	if g.cfg.ReceiptTo == "" {
+		return
+	}
+	lost, late, twice := rng.Float64() < g.cfg.LostReceipts, rng.Float64() < g.cfg.LateReceipts, rng.Float64() < g.cfg.TwiceReceipts
+	if lost || len(g.receipts) >= g.cfg.ReceiptQueue {
+		return
+	}
+	at := m.settled
+	if late {
+		at = at.Add(time.Hour + time.Duration(rng.IntN(3*60))*time.Minute)
+	}
+	g.receipts = append(g.receipts, &receipt{at: at, m: m})
+	if twice {
+		g.receipts = append(g.receipts, &receipt{at: at.Add(time.Duration(rng.IntN(600)) * time.Second), m: m})
+	}
+}
+
+// Run pushes receipts until ctx is done. Without Config.ReceiptTo it only waits.
+func (g *Gateway) Run(ctx context.Context) {
+	if g.cfg.ReceiptTo == "" {
+		<-ctx.Done()
+		return
+	}
+	client := &http.Client{
+		Timeout:       receiptPatience,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	defer client.CloseIdleConnections()
+	tick := time.NewTicker(receiptLook)
+	defer tick.Stop()
+	for {
+		for batch := g.due(); len(batch) > 0 && ctx.Err() == nil; batch = g.due() {
+			g.settle(batch, report(ctx, client, g.cfg.ReceiptTo, batch))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// due takes up to a batch of receipts whose time has come.
+func (g *Gateway) due() []*receipt {
+	now := g.cfg.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var batch []*receipt
+	g.receipts = slices.DeleteFunc(g.receipts, func(r *receipt) bool {
+		if len(batch) == receiptBatch || r.at.After(now) {
+			return false
+		}
+		batch = append(batch, r)
+		return true
+	})
+	return batch
+}
+
+// settle puts back what was not received, until its tries are used up.
+func (g *Gateway) settle(batch []*receipt, received bool) {
+	if received {
+		return
+	}
+	now := g.cfg.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, r := range batch {
+		if r.tries < len(receiptRetries) {
+			r.at = now.Add(receiptRetries[r.tries])
+			r.tries++
+			g.receipts = append(g.receipts, r)
+		}
+	}
+}
+
+// report posts a batch as SmsReport; the vendor looks at the status and at code being the number 0.
+func report(ctx context.Context, client *http.Client, to string, batch []*receipt) bool {
+	type wire struct {
+		Phone      string `json:"phone_number"`
+		SendTime   string `json:"send_time"`
+		ReportTime string `json:"report_time"`
+		Success    bool   `json:"success"`
+		ErrCode    string `json:"err_code"`
+		ErrMsg     string `json:"err_msg"`
+		Size       string `json:"sms_size"`
+		BizID      string `json:"biz_id"`
+		OutID      string `json:"out_id"`
+	}
+	list := make([]wire, 0, len(batch))
+	for _, r := range batch {
+		m, ok := r.m, r.m.errCode == codeDelivered
+		text := "用户接收成功"
+		if !ok {
+			text = "手机关机、停机、空号或不在服务区"
+		}
+		list = append(list, wire{m.Phone, m.At.In(beijing).Format(wireTime), m.settled.In(beijing).Format(wireTime), ok, m.errCode, text,
+			strconv.Itoa(segments(m.content)), m.bizID, m.OutID})
+	}
+	body, err := json.Marshal(list)
+	if err != nil {
+		return false
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
+	if err != nil {
+		return false
+	}
+	r.Header.Set("Content-Type", "application/json;charset=UTF-8")
+	resp, err := client.Do(r)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	var reply struct {
+		Code *int `json:"code"`
+	}
+	return err == nil && resp.StatusCode == http.StatusOK && json.Unmarshal(answer, &reply) == nil && reply.Code != nil && *reply.Code == 0
+}
+
+// segments is how many messages a text of more than 70 characters is billed as.
+func segments(text string) int {
+	n := len([]rune(text))
+	if n <= 70 {
+		return 1
+	}
+	return (n + 66) / 67
+}
