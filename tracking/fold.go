@@ -33,6 +33,7 @@ type Result struct {
 	Rule      string       // what last reopened a final status, for example "scan_voided:743"
 	RuleScan  courier.Scan // the scan that Rule names
 	Withdrawn bool         // the status follows from a voided scan, not from an event of its own
+	VoidedBy  courier.Scan // the voiding scan that it follows from, when Withdrawn
 
 	Unknown  []string       // codes that the tables lack, sorted
 	Ignored  []courier.Scan // older than the order
@@ -345,9 +346,9 @@ func (f *folding) takeBack(void, target courier.Scan) {
 
 // conclude fills in what only the whole line tells.
 func (f *folding) conclude(line []courier.Scan, target []int) {
-	for _, t := range target {
+	for i, t := range target {
 		if t > f.last && effectOf(line[t]).status != "" {
-			f.Withdrawn = true
+			f.Withdrawn, f.VoidedBy = true, line[i]
 		}
 	}
 	if f.own != nil {

@@ -1,0 +1,312 @@
+package tracking
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"emsd/courier"
+	"emsd/courier/vault"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+)
+
+// An Asker asks EMS for the trace of one waybill. known is the fingerprint of the answer that was taken in last: when it
+// has not changed, the scans need not be read. An Asker with a method Open() bool says by it that it lets nothing through
+// for a while, and the round ends.
+type Asker interface {
+	Trace(ctx context.Context, waybillNo string, known int64) (courier.Trace, error)
+}
+
+// Options says how rounds ask. Zero values take the default given here.
+type Options struct {
+	Chunk       int     // waybills per transaction; 500
+	Lanes       int     // chunks in flight over the same workers; 4
+	Concurrency int     // calls in flight; 64
+	Rate        float64 // calls a second that this process may make, 0 for no limit; bounds the chunk, the Asker does the waiting
+
+	// SweepEvery is the wall time between two looks for cancelled deliveries whose waybills are still asked about; 10 min.
+	SweepEvery time.Duration
+}
+
+// chunkSeconds bounds how long the rows of a chunk stay locked when the account's rate sets the pace.
+const chunkSeconds = 2
+
+func (o Options) withDefaults() Options {
+	o.Chunk = cmp.Or(o.Chunk, 500)
+	o.Lanes = cmp.Or(o.Lanes, 4)
+	o.Concurrency = cmp.Or(o.Concurrency, 64)
+	o.SweepEvery = cmp.Or(o.SweepEvery, 10*time.Minute)
+	if o.Rate > 0 {
+		o.Chunk = min(o.Chunk, max(1, int(o.Rate*chunkSeconds)/o.Lanes))
+	}
+	return o
+}
+
+// A Poller asks EMS about every waybill that is due and writes down what is new. Any number of them may run on one
+// database: the rows of a chunk are locked while EMS is asked, others skip them, and a crash frees them at once. There is
+// no committed lease: a poll can be repeated without harm, so that a lease would only cost a second write (P4).
+//
+// Lock order: waybills before deliveries. A transaction that holds a delivery must not wait for its waybill.
+type Poller struct {
+	db      *sqlx.DB
+	vault   *vault.Vault
+	asker   Asker
+	clock   courier.Clock
+	opts    Options
+	log     *slog.Logger
+	metrics *Metrics
+
+	mu     sync.Mutex // one claim at a time, so that each starts behind the one before
+	cursor cursor
+	swept  time.Time // wall
+
+	away atomic.Bool // EMS did not answer last time: begin with a single question
+}
+
+// A cursor is the last waybill claimed. Claims start behind it: from the beginning they would walk over every row polled
+// since the oldest open snapshot (performance.md, 4).
+type cursor struct {
+	dueAt time.Time
+	id    uuid.UUID
+}
+
+// NewPoller returns a Poller; it starts nothing. m may be nil.
+func NewPoller(db *sqlx.DB, v *vault.Vault, a Asker, clock courier.Clock, opts Options, log *slog.Logger, m *Metrics) *Poller {
+	return &Poller{db: db, vault: v, asker: a, clock: clock, opts: opts.withDefaults(), log: log, metrics: m}
+}
+
+// A waybill is a row of waybills that is due.
+type waybill struct {
+	delivery    uuid.UUID
+	no          string
+	stage       courier.Status
+	orderedAt   time.Time
+	dueAt       time.Time
+	changedAt   time.Time
+	fingerprint int64
+	failures    int
+}
+
+// An asked waybill has its answer, its error, or neither when the round ended before its turn.
+type asked struct {
+	waybill
+	trace courier.Trace
+	err   error
+	done  bool
+}
+
+// errSilent ends a round early; what was not asked stays due.
+var errSilent = errors.New("EMS does not answer")
+
+// Round turns hints into due waybills and asks until nothing is due. When ctx ends, calls in flight are given up, answers
+// that have come are written, and everything else stays due.
+func (p *Poller) Round(ctx context.Context) error {
+	started := p.clock.Wall()
+	if err := p.prepare(ctx); err != nil {
+		return err
+	}
+	r := p.newRound()
+	defer r.close()
+	n, err := p.first(ctx, r)
+	if err == nil && n > 0 {
+		err = p.lanes(ctx, r)
+	}
+	p.metrics.round(p.clock.Wall().Sub(started), err)
+	if err != nil {
+		return fmt.Errorf("poll: %w", err)
+	}
+	return ctx.Err()
+}
+
+// prepare takes in what others have left for the round.
+func (p *Poller) prepare(ctx context.Context) error {
+	known, strangers, err := p.takeHints(ctx, p.clock.Now())
+	if err != nil {
+		return fmt.Errorf("take push hints: %w", err)
+	}
+	p.metrics.hints(known, strangers)
+	wall := p.clock.Wall()
+	p.mu.Lock()
+	since := p.swept
+	p.mu.Unlock()
+	if wall.Sub(since) < p.opts.SweepEvery {
+		return nil
+	}
+	if err := p.stopCancelled(ctx); err != nil {
+		return fmt.Errorf("stop asking about cancelled deliveries: %w", err)
+	}
+	p.mu.Lock()
+	p.swept = wall
+	p.mu.Unlock()
+	return nil
+}
+
+// first takes one chunk by itself: most rounds find nothing due, and after an outage one question tells enough.
+func (p *Poller) first(ctx context.Context, r *round) (int, error) {
+	limit := p.opts.Chunk
+	if p.away.Load() {
+		limit = 1
+	}
+	n, err := p.chunk(ctx, r, limit)
+	if err == nil && n > 0 {
+		p.away.Store(false)
+		r.limit = p.patience()
+	}
+	return n, err
+}
+
+func (p *Poller) lanes(ctx context.Context, r *round) error {
+	errs := make([]error, p.opts.Lanes)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				n, err := p.chunk(ctx, r, p.opts.Chunk)
+				if err != nil || n == 0 {
+					errs[i] = err
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	var silent error
+	for i, err := range errs {
+		if errors.Is(err, errSilent) { // all lanes say the same
+			silent, errs[i] = err, nil
+		}
+	}
+	return errors.Join(append(errs, silent)...)
+}
+
+// chunk claims up to limit waybills, asks about them and records the answers, all in one transaction. The transaction
+// outlives ctx by a little: what EMS has answered is written.
+func (p *Poller) chunk(ctx context.Context, r *round, limit int) (int, error) {
+	if r.down.Load() {
+		return 0, r.silence()
+	}
+	txCtx, cancel := outlive(ctx, writeGrace)
+	defer cancel()
+	tx, err := p.db.BeginTxx(txCtx, nil)
+	if err != nil {
+		return 0, fmt.Errorf("begin a chunk: %w", err)
+	}
+	defer tx.Rollback() // after a commit it does nothing
+	rows, err := p.claim(txCtx, tx, limit)
+	if err != nil {
+		return 0, fmt.Errorf("claim due waybills: %w", err)
+	}
+	if len(rows) == 0 {
+		return 0, nil
+	}
+	r.ask(ctx, rows)
+	if err := p.record(txCtx, tx, r, rows); err != nil {
+		return 0, fmt.Errorf("record %d polls: %w", len(rows), err)
+	}
+	if err := tx.Commit(); err != nil {
+		return 0, fmt.Errorf("commit %d polls: %w", len(rows), err)
+	}
+	if r.down.Load() {
+		return 0, r.silence()
+	}
+	return len(rows), nil
+}
+
+// claim takes the next waybills behind the cursor. An empty answer is repeated once from the beginning, where rows stand
+// that another process let go or that came in with an earlier time.
+func (p *Poller) claim(ctx context.Context, tx *sqlx.Tx, limit int) ([]asked, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.clock.Now()
+	rows, err := claimDue(ctx, tx, p.cursor, now, limit)
+	if err == nil && len(rows) == 0 && p.cursor != (cursor{}) {
+		p.cursor = cursor{}
+		rows, err = claimDue(ctx, tx, p.cursor, now, limit)
+	}
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	last := rows[len(rows)-1]
+	p.cursor = cursor{last.dueAt, last.delivery}
+	p.metrics.claimed(rows, now)
+	return rows, nil
+}
+
+// record sorts the answers: most are quiet and cost their share of one small update; news is taken in.
+func (p *Poller) record(ctx context.Context, tx *sqlx.Tx, r *round, rows []asked) error {
+	now := p.clock.Now()
+	polls := make([]poll, 0, len(rows))
+	var news []*asked
+	failed, lastErr := 0, error(nil)
+	for i := range rows {
+		a := &rows[i]
+		switch {
+		case !a.done, a.err != nil && r.forgiven(a.err):
+			// Stays due as it is.
+		case a.err != nil:
+			failed, lastErr = failed+1, a.err
+			polls = append(polls, pollAgain(a.waybill, a.failures+1, now))
+		case a.trace.Unchanged:
+			polls = append(polls, pollAgain(a.waybill, 0, now))
+		default:
+			news = append(news, a)
+		}
+	}
+	p.metrics.polled("quiet", len(polls)-failed)
+	p.metrics.polled("failed", failed)
+	if failed > 0 {
+		p.log.WarnContext(ctx, "polls failed, asked again later", "count", failed, "of", len(rows), "last", lastErr)
+	}
+	broken, err := p.takeNews(ctx, tx, news, now)
+	if err != nil {
+		return err
+	}
+	for _, a := range broken {
+		polls = append(polls, pollAgain(a.waybill, a.failures+1, now))
+	}
+	p.metrics.polled("news", len(news)-len(broken))
+	p.metrics.polled("broken", len(broken))
+	return writePolls(ctx, tx, polls)
+}
+
+// A poll is what an answer without news leaves behind.
+type poll struct {
+	delivery uuid.UUID
+	next     time.Time // zero: never
+	failures int
+}
+
+func pollAgain(w waybill, failures int, now time.Time) poll {
+	return poll{w.delivery, Spread(NextPoll(w.stage, w.changedAt, w.orderedAt, failures, now), now, w.no), failures}
+}
+
+// writeGrace is how long answers may still be written after the round was told to end.
+const writeGrace = 10 * time.Second
+
+// outlive is ctx without its end, until grace after it.
+func outlive(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var timer *time.Timer
+	var mu sync.Mutex
+	stop := context.AfterFunc(ctx, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		timer = time.AfterFunc(grace, cancel)
+	})
+	return out, func() {
+		stop()
+		mu.Lock()
+		defer mu.Unlock()
+		if timer != nil {
+			timer.Stop()
+		}
+		cancel()
+	}
+}

@@ -1,0 +1,55 @@
+package tracking
+
+import (
+	"context"
+	"fmt"
+
+	"emsd/courier"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// A Reader reads what tracking has stored, for pages and the API.
+type Reader struct{ db *sqlx.DB }
+
+// NewReader returns a Reader.
+func NewReader(db *sqlx.DB) *Reader { return &Reader{db} }
+
+// Timeline reads what has happened to a delivery, oldest first, in our own words.
+func (r *Reader) Timeline(ctx context.Context, delivery uuid.UUID) ([]Step, error) {
+	var orderedAt pq.NullTime
+	err := r.db.QueryRowxContext(ctx, `SELECT max(ordered_at) FROM waybills WHERE delivery_id = $1`, delivery).Scan(&orderedAt)
+	if err != nil {
+		return nil, fmt.Errorf("read when delivery %s was ordered: %w", delivery, err)
+	}
+	scans, err := ScansOf(ctx, r.db, delivery)
+	if err != nil {
+		return nil, err
+	}
+	return Steps(scans, orderedAt.Time), nil
+}
+
+// ScansOf reads all scans of a delivery in order. The carrier's sentence is not read: it holds courier names and phones.
+func ScansOf(ctx context.Context, q sqlx.QueryerContext, delivery uuid.UUID) ([]courier.Scan, error) {
+	rows, err := q.QueryxContext(ctx, `
+		SELECT waybill_no, op_at, op_code, op_name, org_code, org_name, province, city, deliver_code, attempt_code
+		FROM scans
+		WHERE delivery_id = $1
+		ORDER BY op_at`, delivery)
+	if err != nil {
+		return nil, fmt.Errorf("read the scans of delivery %s: %w", delivery, err)
+	}
+	defer rows.Close()
+	var scans []courier.Scan
+	for rows.Next() {
+		s := courier.Scan{DeliveryID: delivery}
+		err := rows.Scan(&s.WaybillNo, &s.At, &s.Code, &s.Name, &s.OrgCode, &s.OrgName, &s.Province, &s.City, &s.DeliverCode, &s.AttemptCode)
+		if err != nil {
+			return nil, fmt.Errorf("read the scans of delivery %s: %w", delivery, err)
+		}
+		scans = append(scans, s)
+	}
+	return scans, rows.Err()
+}
