@@ -1,0 +1,113 @@
+// Command emssim runs the simulated EMS and the simulated SMS gateways as a process of their own, on a clock that may
+// run faster than the real one, with a ledger and controls under /sim/ (contract.md, "emssim"). It is for trying emsd
+// out and for tests that need a second process; it is no test double for production and sends nothing to anybody.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"emsd/courier/emssim"
+	"emsd/notify/smssim"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	f, code, done := parse(os.Args[1:], os.Stdout, os.Stderr)
+	if done {
+		return code
+	}
+	if err := serve(ctx, f, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "emssim:", err)
+		return 1
+	}
+	return 0
+}
+
+// clock is real time made faster from a starting point.
+type clock struct {
+	start time.Time
+	speed float64
+}
+
+func (c clock) now() time.Time {
+	return c.start.Add(time.Duration(float64(time.Since(c.start)) * c.speed))
+}
+
+// serve runs until ctx is done, then lets the calls under way finish.
+func serve(ctx context.Context, f flags, stdout io.Writer) error {
+	k := clock{time.Now(), f.Speed}
+	sms := smssim.New(f.gateway(k))
+	cfg := f.carrier(k)
+	cfg.Messages = func() any { return sms.Messages() }
+	cfg.OtherFaults = func(in emssim.Fault) (bool, error) { return smsFault(sms, in) }
+	cfg.ClearOther = sms.ClearFaults
+	ems := emssim.New(cfg)
+
+	mux := http.NewServeMux()
+	mux.Handle("/sim/", ems.ControlHandler())
+	mux.Handle(smssim.PrefixAliyun, sms)
+	mux.Handle("/", ems)
+
+	ln, err := net.Listen("tcp", f.Listen)
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	fmt.Fprintf(stdout, "emssim: EMS at http://%s%s, SMS at http://%s%s, ledger at http://%s/sim/ledger, %g simulated seconds a second\n",
+		ln.Addr(), emssim.PathOpen, ln.Addr(), smssim.PrefixAliyun, ln.Addr(), f.Speed)
+
+	work, stop := context.WithCancel(ctx)
+	var loops sync.WaitGroup
+	loops.Go(func() { ems.Run(work) })
+	loops.Go(func() { sms.Run(work) })
+	defer loops.Wait()
+	defer stop()
+
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(ln) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	return shutdown(srv)
+}
+
+// shutdown waits a little for calls under way; one that hangs on purpose is cut off.
+func shutdown(srv *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	err := srv.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return srv.Close()
+	}
+	return err
+}
+
+// smsFault takes faults for APIs named "aliyun:…"; "aliyun:" alone means all of that gateway.
+func smsFault(sms *smssim.Gateway, in emssim.Fault) (bool, error) {
+	action, ok := strings.CutPrefix(in.API, "aliyun:")
+	if !ok {
+		return false, nil
+	}
+	f := smssim.Fault{API: action, Kind: smssim.FaultKind(in.Kind), Rate: in.Rate, Count: in.Count, Delay: in.Delay, Carried: in.Carried}
+	if err := f.Check(); err != nil {
+		return true, err
+	}
+	sms.SetFault(f)
+	return true, nil
+}
