@@ -1,0 +1,151 @@
+package notify
+
+import (
+	"context"
+	"time"
+
+	"emsd/courier"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Codes of attempts that never came as far as a gateway.
+const (
+	codeUnseal   = "unseal"      // this process cannot read the recipient
+	codeNumber   = "number_form" // not a mainland mobile number
+	codeText     = "text"        // a variable is missing
+	codeNotBegun = "not_begun"   // the round had to end; store_send.go counts it as no failure
+)
+
+// record writes what came of a chunk's requests, with a case for each message that will not arrive.
+func (r *sendRound) record(ctx context.Context, jobs []*sendJob, replies []reply) error {
+	now, wall := r.clock.Now(), r.clock.Wall()
+	settlings := make([]settling, len(jobs))
+	for i, j := range jobs {
+		r.learn(j, replies[i], wall)
+	}
+	soon := false
+	for i, j := range jobs {
+		settlings[i] = r.outcome(j, replies[i], wall)
+		soon = soon || settlings[i].messageState == queued && !settlings[i].next.After(wall)
+	}
+	err := courier.InTx(ctx, r.db, func(tx *sqlx.Tx) error {
+		taken, err := settle(ctx, tx, []string{sending, unknown}, settlings, now, wall)
+		if err != nil {
+			return err
+		}
+		var cases []courier.NewCase
+		for i, s := range settlings {
+			if s.messageState == failed && taken[s.attempt] {
+				cases = append(cases, smsFailed(jobs[i].DeliveryID, jobs[i].Milestone, s.reason, now, r.opts.CaseWithin))
+			}
+		}
+		if err := courier.OpenCases(ctx, tx, cases); err != nil || !soon {
+			return err
+		}
+		return courier.Wake(ctx, tx, courier.WakeMessages)
+	})
+	if err != nil {
+		return err
+	}
+	r.note(jobs, replies)
+	return nil
+}
+
+// outcome says what a reply makes of an attempt and its message (dossier E.2, E.4).
+func (r *sendRound) outcome(j *sendJob, p reply, wall time.Time) settling {
+	s := settling{attempt: j.attempt, providerID: p.sent.ProviderID}
+	if p.err == nil {
+		s.state, s.messageState, s.reason = accepted, accepted, "短信网关已接收"
+		return s
+	}
+	class := p.err.Class
+	s.state, s.class, s.code, s.reason = rejected, class.String(), p.err.Code, explain(class, p.err.Code)
+	switch class {
+	case Recipient, Permanent:
+		s.messageState = failed
+	case Transient, Throttle:
+		s.messageState, s.next = queued, wall.Add(r.backoff(j, p.err.RetryAfter))
+		if j.rejected+1 >= r.opts.MaxTries {
+			s.messageState, s.next = failed, time.Time{}
+			s.reason += "，已重试多次"
+		}
+	case Configuration:
+		s.messageState, s.next = queued, wall
+		if gateway, again := r.gateways.pick(j.Milestone, j.unsentAt, wall); gateway == nil {
+			s.next = again
+		}
+	case Unsent:
+		s.state, s.messageState, s.next = unsent, queued, wall
+		if !p.handedBack {
+			s.next = wall.Add(r.backoff(j, 0))
+		}
+	default:
+		s.state, s.messageState = unknown, unknown
+		s.reason = "短信网关没有答复，正在查询是否已接收，不会重发"
+		s.resolveAt = wall.Add(r.opts.firstQuestion(j.gateway))
+	}
+	return s
+}
+
+// firstQuestion is how long after an unknown outcome the gateway is asked, or given up on.
+func (o Options) firstQuestion(g Gateway) time.Duration {
+	if _, ok := g.(Finder); ok {
+		return o.ResolveAfter[0]
+	}
+	return o.ReceiptWait
+}
+
+// backoff doubles from RetryAfter to RetryMax; a gateway that says how long to wait is obeyed.
+func (r *sendRound) backoff(j *sendJob, asked time.Duration) time.Duration {
+	if asked > 0 {
+		return asked
+	}
+	wait := r.opts.RetryAfter << min(j.Tries, 16)
+	return spread(min(wait, r.opts.RetryMax), j.ID)
+}
+
+// learn leaves a gateway alone that cannot be reached, or that refused more than this one message: everybody's would
+// be refused.
+func (r *sendRound) learn(j *sendJob, p reply, wall time.Time) {
+	if p.local {
+		return
+	}
+	name := j.gateway.Name()
+	if p.err != nil && p.err.Class == Unsent {
+		if r.gateways.left(name, false, wall, wall.Add(r.opts.PauseFor)) {
+			r.log.Warn("an SMS gateway cannot be reached", "gateway", name, "code", p.err.Code, "message", p.err.Message)
+		}
+		return
+	}
+	r.gateways.left(name, true, wall, wall)
+	if p.err == nil || p.err.Class != Configuration {
+		return
+	}
+	key := stopKey{gateway: name}
+	if p.err.ThisTemplate {
+		key.milestone = j.Milestone
+	}
+	if r.gateways.stop(key, wall, wall.Add(r.opts.StopFor)) {
+		r.metrics.gatewayStopped(name, true)
+		r.log.Error("an SMS gateway refuses our account, signature or template: a person is needed; messages wait or take the next gateway",
+			"gateway", name, "milestone", string(key.milestone), "code", p.err.Code, "message", p.err.Message)
+	}
+}
+
+// note counts and logs what an operator acts on.
+func (r *sendRound) note(jobs []*sendJob, replies []reply) {
+	for i, j := range jobs {
+		p := replies[i]
+		if p.err == nil {
+			r.metrics.attempted(j.gateway.Name(), accepted, p.segments)
+			continue
+		}
+		r.metrics.attempted(j.gateway.Name(), p.err.Class.String(), p.segments)
+		if p.handedBack || p.err.Class == Configuration {
+			continue
+		}
+		r.log.Warn("a message was not clearly accepted", "gateway", j.gateway.Name(), "attempt", j.attempt.String(),
+			"delivery", j.DeliveryID.String(), "milestone", string(j.Milestone), "class", p.err.Class.String(), "code", p.err.Code, "message", p.err.Message)
+	}
+}

@@ -1,0 +1,199 @@
+package notify
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"emsd/courier"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+)
+
+// receiptChunk bounds one transaction of the receipt round, and what one push may append.
+const receiptChunk = 1000
+
+// A Receipt is a carrier's later word about one attempt, as a gateway passed it on. It holds no number.
+type Receipt struct {
+	Gateway    string
+	AttemptID  uuid.UUID // uuid.Nil when the id that came is not of our form
+	ProviderID string
+	Success    bool
+	Code       string
+}
+
+// What a receipt changed.
+const (
+	receiptStranger  = "stranger"  // names no attempt of ours
+	receiptDuplicate = "duplicate" // says what was known
+	receiptContrary  = "contrary"  // contradicts what was settled; the first word stands
+)
+
+var receiptResults = []string{accepted, delivered, failed, receiptStranger, receiptDuplicate, receiptContrary}
+
+// Receipts takes receipts in and joins them to attempts.
+type Receipts struct {
+	db       *sqlx.DB
+	gateways *Gateways
+	clock    courier.Clock
+	opts     Options
+	log      *slog.Logger
+	metrics  *Metrics
+}
+
+// NewReceipts returns Receipts; opts are the Sender's, metrics may be nil.
+func NewReceipts(db *sqlx.DB, g *Gateways, clock courier.Clock, opts Options, log *slog.Logger, m *Metrics) *Receipts {
+	return &Receipts{db: db, gateways: g, clock: clock, opts: opts.withDefaults(), log: log, metrics: m}
+}
+
+// Append stores receipts as they came and does nothing else: a gateway waits for its answer 700 ms at most (A.8).
+// When it returns nil they are kept for good.
+func (r *Receipts) Append(ctx context.Context, receipts []Receipt) error {
+	for len(receipts) > 0 {
+		n := min(len(receipts), receiptChunk)
+		if err := appendReceipts(ctx, r.db, receipts[:n], r.clock.Now()); err != nil {
+			return err
+		}
+		receipts = receipts[n:]
+	}
+	return nil
+}
+
+// Round joins every stored receipt to its attempt. A receipt settles an attempt of unknown outcome, too, and one whose
+// own answer is still on its way.
+func (r *Receipts) Round(ctx context.Context) error {
+	for {
+		n, err := r.chunk(ctx)
+		if err != nil {
+			return fmt.Errorf("work through receipts: %w", err)
+		}
+		if n < receiptChunk {
+			return nil
+		}
+	}
+}
+
+// openStates lists what a receipt may settle. Absent is among them: a gateway that did not know an attempt may yet deliver it.
+var openStates = []string{sending, unknown, accepted, absent}
+
+func (r *Receipts) chunk(ctx context.Context) (int, error) {
+	var open []openReceipt
+	results := make(map[string]int)
+	err := courier.InTx(ctx, r.db, func(tx *sqlx.Tx) error {
+		var err error
+		if open, err = claimReceipts(ctx, tx, receiptChunk); err != nil || len(open) == 0 {
+			return err
+		}
+		return r.join(ctx, tx, open, results)
+	})
+	if err != nil {
+		return 0, err
+	}
+	for result, n := range results {
+		r.metrics.received(result, n)
+	}
+	if n := results[receiptStranger]; n > 0 {
+		r.log.Warn("receipts for messages that are not ours", "count", n)
+	}
+	return len(open), nil
+}
+
+// join settles attempts by a chunk of receipts.
+func (r *Receipts) join(ctx context.Context, tx *sqlx.Tx, open []openReceipt, results map[string]int) error {
+	now, wall := r.clock.Now(), r.clock.Wall()
+	settlings, of := r.read(open, results)
+	taken, err := settle(ctx, tx, openStates, settlings, now, wall)
+	if err != nil {
+		return err
+	}
+	var cases []courier.NewCase
+	var closings []courier.CaseClosing
+	for i, s := range settlings {
+		o := of[i]
+		switch {
+		case !taken[s.attempt]:
+			results[receiptDuplicate]++
+			continue
+		case s.state == failed:
+			cases = append(cases, smsFailed(*o.DeliveryID, o.Milestone, s.reason, now, r.opts.CaseWithin))
+		case s.state == delivered && o.State == absent && mustKnow[o.Milestone]:
+			closings = append(closings, courier.CaseClosing{DeliveryID: *o.DeliveryID, Kind: courier.CaseSMSFailed, At: now,
+				Outcome: "arrived", By: "emsd", Why: "回执确认短信已送达"})
+		}
+		results[s.state]++
+	}
+	if err := courier.OpenCases(ctx, tx, cases); err != nil {
+		return err
+	}
+	if err := courier.CloseCases(ctx, tx, closings); err != nil {
+		return err
+	}
+	return markReceipts(ctx, tx, open, now)
+}
+
+// read turns receipts into settlings, one an attempt at most: of several in a chunk the first that ends it counts.
+func (r *Receipts) read(open []openReceipt, results map[string]int) (settlings []settling, of []openReceipt) {
+	at := make(map[uuid.UUID]int)
+	for _, o := range open {
+		if o.State == "" {
+			results[receiptStranger]++
+			continue
+		}
+		s := r.settling(o)
+		if i, seen := at[o.AttemptID]; seen {
+			switch {
+			case settlings[i].state == accepted && s.state != accepted:
+				settlings[i] = s
+			case s.state == settlings[i].state || s.state == accepted:
+				results[receiptDuplicate]++
+			default:
+				results[receiptContrary]++
+			}
+			continue
+		}
+		switch o.State {
+		case delivered, failed, accepted:
+			if s.state == o.State || s.state == accepted {
+				results[receiptDuplicate]++
+				continue
+			}
+			if o.State != accepted {
+				results[receiptContrary]++
+				continue
+			}
+		case rejected, unsent:
+			results[receiptContrary]++
+			r.log.Error("a receipt names an attempt that its gateway had refused", "gateway", o.Gateway, "attempt", o.AttemptID.String(), "code", o.Code)
+			continue
+		}
+		at[o.AttemptID] = len(settlings)
+		settlings, of = append(settlings, s), append(of, o)
+	}
+	return settlings, of
+}
+
+// settling says what one receipt makes of its attempt.
+func (r *Receipts) settling(o openReceipt) settling {
+	outcome, class := NotArrived, Unknown
+	if o.Success {
+		outcome = Arrived
+	}
+	if reader, ok := r.gateways.find(o.Gateway).(ReceiptReader); ok {
+		outcome, class = reader.ReadReceipt(o.Success, o.Code)
+	}
+	s := settling{attempt: o.AttemptID, code: o.Code, providerID: o.ProviderID}
+	switch outcome {
+	case Arrived:
+		s.state, s.messageState, s.reason = delivered, delivered, "回执：短信已送达"
+	case Pending:
+		s.state, s.messageState, s.reason = accepted, accepted, "回执：短信网关已接收，等待运营商回执"
+	default:
+		s.state, s.messageState, s.class = failed, failed, class.String()
+		s.reason = explain(class, o.Code)
+		if class == Configuration {
+			r.log.Error("a carrier refuses our signature or route: a person is needed", "gateway", o.Gateway, "code", o.Code)
+		}
+	}
+	return s
+}

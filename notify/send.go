@@ -1,0 +1,419 @@
+package notify
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"emsd/courier"
+	"emsd/courier/vault"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+)
+
+// Points at which a test may stop the process. A crash between any two of them must leave no message sent twice (I-5).
+const (
+	PointSendClaimed         = "send.claimed"          // verdicts and attempts are written, not committed
+	PointSendIntentCommitted = "send.intent_committed" // committed, nothing sent
+	PointSendPosted          = "send.posted"           // a gateway has answered, nothing written
+	PointSendOutcomeWritten  = "send.outcome_written"  // committed
+
+	PointResolveClaimed        = "resolve.claimed" // lease committed, nothing asked
+	PointResolveAsked          = "resolve.asked"   // the gateway has said what it knows
+	PointResolveOutcomeWritten = "resolve.outcome_written"
+)
+
+// SendPoints lists every point, for tests that walk over them.
+var SendPoints = []string{
+	PointSendClaimed, PointSendIntentCommitted, PointSendPosted, PointSendOutcomeWritten,
+	PointResolveClaimed, PointResolveAsked, PointResolveOutcomeWritten,
+}
+
+// Options says how messages are sent. Times are wall times unless they say otherwise; zero values take the default
+// given here.
+type Options struct {
+	Policy    *Policy // DefaultPolicy()
+	Signature string  // without brackets, to count segments
+
+	Chunk       int           // messages per transaction; 200
+	Lanes       int           // chunks in flight; 2
+	Concurrency int           // requests in flight, over all rounds; 32
+	Lease       time.Duration // how long a claim holds; no request outlives it; 2 min
+	PostTimeout time.Duration // of one request; gateways have shorter ones of their own; 30 s
+
+	MaxTries   int           // rejections for now, after which a clerk is called; 8
+	RetryAfter time.Duration // first wait after a rejection for now or an unsent request, doubled each time; 5 s
+	RetryMax   time.Duration // 10 min
+	StopFor    time.Duration // how long a gateway is left alone that refused our account, signature or template; 5 min
+	PauseFor   time.Duration // how long a gateway is left alone that cannot be reached; 15 s
+
+	// ResolveAfter lists when an unknown attempt is asked about, counted from its start (dossier E.3).
+	ResolveAfter []time.Duration // 15 s, 1 min, 5 min, 30 min
+	// ReceiptWait is how long a receipt may settle an attempt whose gateway cannot be asked, or does not answer.
+	ReceiptWait time.Duration // 24 h
+
+	CaseWithin time.Duration // business time a clerk has for a call; 24 h
+
+	// OptedOut tells which deliveries belong to numbers that want no messages; nil: none.
+	OptedOut func(ctx context.Context, deliveries []uuid.UUID) (map[uuid.UUID]bool, error)
+
+	Hook func(point string) // tests stop the process in it; see SendPoints
+}
+
+func (o Options) withDefaults() Options {
+	if o.Policy == nil {
+		p := DefaultPolicy()
+		o.Policy = &p
+	}
+	o.Chunk = cmp.Or(o.Chunk, 200)
+	o.Lanes = cmp.Or(o.Lanes, 2)
+	o.Concurrency = cmp.Or(o.Concurrency, 32)
+	o.Lease = cmp.Or(o.Lease, 2*time.Minute)
+	o.PostTimeout = min(cmp.Or(o.PostTimeout, 30*time.Second), o.Lease/4)
+	o.MaxTries = cmp.Or(o.MaxTries, 8)
+	o.RetryAfter = cmp.Or(o.RetryAfter, 5*time.Second)
+	o.RetryMax = cmp.Or(o.RetryMax, 10*time.Minute)
+	o.StopFor = cmp.Or(o.StopFor, 5*time.Minute)
+	o.PauseFor = cmp.Or(o.PauseFor, 15*time.Second)
+	if len(o.ResolveAfter) == 0 {
+		o.ResolveAfter = []time.Duration{15 * time.Second, time.Minute, 5 * time.Minute, 30 * time.Minute}
+	}
+	o.ReceiptWait = cmp.Or(o.ReceiptWait, 24*time.Hour)
+	o.CaseWithin = cmp.Or(o.CaseWithin, 24*time.Hour)
+	return o
+}
+
+func (o Options) at(point string) {
+	if o.Hook != nil {
+		o.Hook(point)
+	}
+}
+
+// A Sender gives due messages to gateways, each at most once (I-5). Its rounds may run beside each other and on any
+// number of replicas.
+type Sender struct {
+	db       *sqlx.DB
+	vault    *vault.Vault
+	gateways *Gateways
+	clock    courier.Clock
+	opts     Options
+	log      *slog.Logger
+	metrics  *Metrics
+
+	slots chan struct{} // requests in flight
+}
+
+// NewSender returns a Sender; it starts nothing. metrics may be nil.
+func NewSender(db *sqlx.DB, v *vault.Vault, g *Gateways, clock courier.Clock, opts Options, log *slog.Logger, m *Metrics) *Sender {
+	opts = opts.withDefaults()
+	return &Sender{db: db, vault: v, gateways: g, clock: clock, opts: opts, log: log, metrics: m,
+		slots: make(chan struct{}, opts.Concurrency)}
+}
+
+// ErrStopped ends a round early: no gateway can be reached, or all refuse our account. Messages wait as they are.
+var ErrStopped = errors.New("send messages: every gateway is stopped for now")
+
+// Round decides about everything that is due, and sends what is to be sent. Lanes overlap so that requests go on
+// while another chunk commits. When ctx ends, requests in flight are finished and recorded, and what was claimed
+// beyond them is handed back.
+func (s *Sender) Round(ctx context.Context) error {
+	for _, g := range s.gateways.list {
+		s.metrics.gatewayStopped(g.Name(), s.gateways.stopped(g.Name(), s.clock.Wall()))
+	}
+	r := &sendRound{Sender: s}
+	if s.opts.Lanes == 1 || s.gateways.probing(s.clock.Wall()) {
+		return r.lane(ctx)
+	}
+	errs := make([]error, s.opts.Lanes)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = r.lane(ctx) })
+	}
+	wg.Wait()
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil && !errors.Is(err, ErrStopped) }); i >= 0 {
+		return errs[i]
+	}
+	return cmp.Or(errs...)
+}
+
+// Oldest tells since when, by business time, the longest waiting due message has waited; zero when none is due.
+func (s *Sender) Oldest(ctx context.Context) (time.Time, error) {
+	return oldestDue(ctx, s.db, s.clock.Now(), s.clock.Wall())
+}
+
+// A sendRound is one pass over what is due; its lanes share the place up to which they have claimed.
+type sendRound struct {
+	*Sender
+	mu     sync.Mutex
+	cursor cursor
+}
+
+func (r *sendRound) lane(ctx context.Context) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if r.gateways.allStopped(r.clock.Wall()) {
+			return ErrStopped
+		}
+		n, err := r.chunk(ctx)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+// chunk takes one chunk through: claim, verdicts and intents, commit; requests; outcomes, commit. It returns how many
+// messages it claimed.
+func (r *sendRound) chunk(ctx context.Context) (int, error) {
+	now, wall := r.clock.Now(), r.clock.Wall()
+	claimed, jobs, err := r.claim(ctx, now, wall)
+	if err != nil {
+		return 0, fmt.Errorf("claim messages: %w", err)
+	}
+	if len(jobs) == 0 {
+		return claimed, nil
+	}
+	r.opts.at(PointSendIntentCommitted)
+	replies := r.post(ctx, jobs, wall)
+	r.opts.at(PointSendPosted)
+	if err := r.record(context.WithoutCancel(ctx), jobs, replies); err != nil {
+		return 0, fmt.Errorf("record the outcome of %d messages: %w", len(jobs), err)
+	}
+	r.opts.at(PointSendOutcomeWritten)
+	return claimed, nil
+}
+
+// claim decides about a chunk of due messages and commits the verdicts, with an intent for each that is to be sent.
+func (r *sendRound) claim(ctx context.Context, now, wall time.Time) (claimed int, send []*sendJob, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	limit := r.opts.Chunk
+	if r.gateways.probing(wall) {
+		limit = 1
+	}
+	var parkings []parking
+	var last cursor
+	err = courier.InTx(ctx, r.db, func(tx *sqlx.Tx) error {
+		jobs, err := claimDue(ctx, tx, r.cursor, now, wall, limit)
+		if err != nil || len(jobs) == 0 {
+			return err
+		}
+		claimed = len(jobs)
+		last = cursor{jobs[claimed-1].NotBefore, jobs[claimed-1].ID}
+		if err := r.situate(ctx, tx, jobs); err != nil {
+			return err
+		}
+		var cases []courier.NewCase
+		send, parkings, cases = r.sort(jobs, now, wall)
+		if err := park(ctx, tx, parkings, now); err != nil {
+			return err
+		}
+		if err := insertAttempts(ctx, tx, send, now, wall); err != nil {
+			return err
+		}
+		if err := courier.OpenCases(ctx, tx, cases); err != nil {
+			return err
+		}
+		r.opts.at(PointSendClaimed)
+		return nil
+	})
+	if err != nil || claimed == 0 {
+		return 0, nil, err
+	}
+	r.cursor = last
+	r.count(send, parkings)
+	return claimed, send, nil
+}
+
+// situate reads what verdicts depend on beside the delivery itself.
+func (r *sendRound) situate(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob) error {
+	if err := readTold(ctx, tx, jobs); err != nil {
+		return err
+	}
+	if err := readPast(ctx, tx, jobs); err != nil {
+		return err
+	}
+	if r.opts.OptedOut == nil {
+		return nil
+	}
+	ids := make([]uuid.UUID, len(jobs))
+	for i, j := range jobs {
+		ids[i] = j.DeliveryID
+	}
+	out, err := r.opts.OptedOut(ctx, ids)
+	if err != nil {
+		return fmt.Errorf("read who wants no messages: %w", err)
+	}
+	for _, j := range jobs {
+		j.optedOut = out[j.DeliveryID]
+	}
+	return nil
+}
+
+// inFlightWait is how long a message waits for one of the same delivery that is at a gateway this moment, so that they
+// arrive in order.
+const inFlightWait = 2 * time.Second
+
+// sort splits jobs by verdict: those to send now have a gateway and an attempt.
+func (r *sendRound) sort(jobs []*sendJob, now, wall time.Time) (send []*sendJob, parkings []parking, cases []courier.NewCase) {
+	for _, j := range jobs {
+		v := r.opts.Policy.Decide(j.message(), j.situation(), now)
+		if v.Action != Send {
+			p := parking{id: j.ID, milestone: j.Milestone, state: suppressed, verdict: v.Action, reason: v.Reason}
+			if v.Action == Hold {
+				p.state, p.notBefore = queued, v.Until
+			}
+			parkings = append(parkings, p)
+			if v.Action == TooLate && j.Tries > 0 {
+				cases = append(cases, smsFailed(j.DeliveryID, j.Milestone, "多次未能交给短信网关，已过时效", now, r.opts.CaseWithin))
+			}
+			continue
+		}
+		if j.inFlight {
+			parkings = append(parkings, parking{id: j.ID, milestone: j.Milestone, state: queued, verdict: Hold, reason: "等待同一投递的上一条短信发出", next: wall.Add(inFlightWait)})
+			continue
+		}
+		gateway, again := r.gateways.pick(j.Milestone, j.unsentAt, wall)
+		if gateway == nil {
+			parkings = append(parkings, parking{id: j.ID, milestone: j.Milestone, state: queued, verdict: Hold, reason: "短信网关暂停使用，待运维处理后自动发送", next: again})
+			continue
+		}
+		j.gateway, j.attempt = gateway, uuid.Must(uuid.NewV7())
+		send = append(send, j)
+	}
+	return send, parkings, cases
+}
+
+func (j *sendJob) message() Message {
+	return Message{Milestone: j.Milestone, Position: j.Position, EventAt: j.EventAt, Vars: j.vars}
+}
+
+func (j *sendJob) situation() Situation {
+	s := Situation{Status: j.Status, Told: j.told, OptedOut: j.optedOut}
+	if day, err := time.ParseInLocation(time.DateOnly, j.HeldUntil, beijing); err == nil {
+		s.HeldUntil = day
+	}
+	return s
+}
+
+func (r *sendRound) count(send []*sendJob, parkings []parking) {
+	for _, j := range send {
+		r.metrics.decided(j.Milestone, Send)
+	}
+	for _, p := range parkings {
+		r.metrics.decided(p.milestone, p.verdict)
+	}
+}
+
+// A reply is what came of one request.
+type reply struct {
+	sent       Sent
+	err        *SendError // nil: accepted
+	segments   int
+	handedBack bool // not begun
+	local      bool // no gateway has seen it
+}
+
+// post makes the requests. It begins none when ctx has ended or half the lease is over.
+func (r *sendRound) post(ctx context.Context, jobs []*sendJob, begun time.Time) []reply {
+	replies := make([]reply, len(jobs))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(len(jobs), r.opts.Concurrency) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(jobs); i = int(next.Add(1)) - 1 {
+				r.slots <- struct{}{}
+				if ctx.Err() != nil || r.clock.Wall().Sub(begun) > r.opts.Lease/2 {
+					replies[i] = reply{err: &SendError{Class: Unsent, Code: codeNotBegun}, handedBack: true, local: true}
+				} else {
+					replies[i] = r.send(ctx, jobs[i])
+				}
+				<-r.slots
+			}
+		})
+	}
+	wg.Wait()
+	return replies
+}
+
+// send makes one request. What cannot be sent as it is never leaves.
+func (r *sendRound) send(ctx context.Context, j *sendJob) reply {
+	s, err := r.compose(j)
+	if err != nil {
+		return reply{err: err, local: true}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.opts.PostTimeout)
+	defer cancel()
+	sent, failure := j.gateway.Send(ctx, s)
+	return reply{sent: sent, err: r.judge(j, failure), segments: s.Segments}
+}
+
+// judge makes sure that a failure has a class. An error of another type may hold anything, so only its type is logged.
+func (r *sendRound) judge(j *sendJob, failure error) *SendError {
+	if failure == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*SendError](failure); ok {
+		return e
+	}
+	r.log.Error("a gateway gave an error without a class", "gateway", j.gateway.Name(), "attempt", j.attempt.String(), "type", fmt.Sprintf("%T", failure))
+	return &SendError{Class: Unknown, Code: "unclassified"}
+}
+
+// mobile is a mainland mobile number (dossier F).
+var mobile = regexp.MustCompile(`^1[3-9][0-9]{9}$`)
+
+// compose unseals number and name and fills in the text.
+func (r *sendRound) compose(j *sendJob) (SMS, *SendError) {
+	phone, err := unsealPhone(r.vault, j.DeliveryID, j.Phone)
+	if err != nil {
+		r.log.Error("a number cannot be unsealed", "delivery", j.DeliveryID.String(), "err", err)
+		return SMS{}, &SendError{Class: Unsent, Code: codeUnseal}
+	}
+	if !mobile.MatchString(phone.Reveal()) {
+		return SMS{}, &SendError{Class: Recipient, Code: codeNumber}
+	}
+	name, err := r.vault.Unseal("deliveries.name", j.DeliveryID, j.Name)
+	if err != nil {
+		r.log.Error("a name cannot be unsealed", "delivery", j.DeliveryID.String(), "err", err)
+		return SMS{}, &SendError{Class: Unsent, Code: codeUnseal}
+	}
+	vars := Fields(j.Milestone, name.Reveal(), j.facts())
+	text, err := Render(j.Milestone, vars)
+	if err != nil {
+		return SMS{}, &SendError{Class: Permanent, Code: codeText, Message: err.Error()}
+	}
+	return SMS{AttemptID: j.attempt, Phone: phone, Milestone: j.Milestone, Vars: vars, Segments: Segments(r.opts.Signature, text)}, nil
+}
+
+func (j *sendJob) facts() Facts {
+	f := Facts{WaybillNo: cmp.Or(j.WaybillNo, j.vars.WaybillNo), DueFen: max(j.FeeFen-j.PaidFen, 0)}
+	f.LastDay, _ = lastDay(j.message(), j.situation())
+	return f
+}
+
+// unsealPhone gives the bare 11 digits of a number.
+func unsealPhone(v *vault.Vault, delivery uuid.UUID, sealed []byte) (vault.Secret, error) {
+	phone, err := v.Unseal("deliveries.phone", delivery, sealed)
+	if err != nil {
+		return vault.Secret{}, err
+	}
+	digits := strings.NewReplacer(" ", "", "-", "").Replace(phone.Reveal())
+	for _, prefix := range []string{"+86", "0086", "86"} {
+		if rest, ok := strings.CutPrefix(digits, prefix); ok && len(rest) == 11 {
+			digits = rest
+			break
+		}
+	}
+	return vault.Conceal(digits), nil
+}

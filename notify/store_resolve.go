@@ -1,0 +1,78 @@
+package notify
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// An openAttempt is an attempt whose outcome nobody knows.
+type openAttempt struct {
+	ID         uuid.UUID `db:"id"`
+	Gateway    string    `db:"gateway"`
+	SentOn     string    `db:"sent_on"`
+	StartedAt  time.Time `db:"started_at"`
+	Resolves   int       `db:"resolves"`
+	DeliveryID uuid.UUID `db:"delivery_id"`
+	Milestone  Milestone `db:"milestone"`
+	Phone      []byte    `db:"phone_sealed"`
+}
+
+// leftSending reads attempts whose sender has not written their outcome within its lease: it is gone.
+func leftSending(ctx context.Context, db *sqlx.DB, before time.Time, limit int) ([]openAttempt, error) {
+	var left []openAttempt
+	err := db.SelectContext(ctx, &left, `
+		SELECT id, gateway, started_at
+		FROM message_attempts
+		WHERE state = 'sending' AND started_at < $1
+		ORDER BY started_at
+		LIMIT $2`, before, limit)
+	return left, err
+}
+
+// claimUnknown takes up to limit unknown attempts that are due to be asked about; until then no other resolver takes
+// them, whatever becomes of this one.
+func claimUnknown(ctx context.Context, db *sqlx.DB, wall, until time.Time, limit int) ([]openAttempt, error) {
+	var open []openAttempt
+	err := db.SelectContext(ctx, &open, `
+		WITH due AS (
+			SELECT id FROM message_attempts
+			WHERE state = 'unknown' AND resolve_at <= $1
+			ORDER BY resolve_at, id
+			LIMIT $2
+			FOR UPDATE SKIP LOCKED
+		), leased AS (
+			UPDATE message_attempts a SET resolve_at = $3
+			FROM due WHERE a.id = due.id
+			RETURNING a.id, a.message_id, a.gateway, a.sent_on, a.started_at, a.resolves
+		)
+		SELECT l.id, l.gateway, l.sent_on, l.started_at, l.resolves, m.delivery_id, m.milestone, d.phone_sealed
+		FROM leased l JOIN messages m ON m.id = l.message_id JOIN deliveries d ON d.id = m.delivery_id`, wall, limit, until)
+	return open, err
+}
+
+// A question is an attempt that stays unknown, and when it is asked about again.
+type question struct {
+	attempt  uuid.UUID
+	resolves int
+	at       time.Time // wall
+}
+
+func askAgain(ctx context.Context, tx *sqlx.Tx, questions []question) error {
+	if len(questions) == 0 {
+		return nil
+	}
+	n := len(questions)
+	ids, resolves, at := make([]string, n), make([]int64, n), make([]time.Time, n)
+	for i, q := range questions {
+		ids[i], resolves[i], at[i] = q.attempt.String(), int64(q.resolves), q.at
+	}
+	_, err := tx.ExecContext(ctx, `
+		UPDATE message_attempts a SET resolves = q.resolves, resolve_at = q.at
+		FROM unnest($1::uuid[], $2::integer[], $3::timestamptz[]) AS q(id, resolves, at)
+		WHERE a.id = q.id AND a.state = 'unknown'`, pq.Array(ids), pq.Array(resolves), timeArray(at))
+	return err
+}

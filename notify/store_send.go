@@ -1,0 +1,302 @@
+package notify
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"emsd/courier"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// A sendJob is a queued message that this transaction holds, with what its verdict and its text depend on.
+type sendJob struct {
+	ID         uuid.UUID      `db:"id"`
+	DeliveryID uuid.UUID      `db:"delivery_id"`
+	Milestone  Milestone      `db:"milestone"`
+	Position   int64          `db:"position"`
+	EventAt    time.Time      `db:"event_at"`
+	RawVars    []byte         `db:"vars"`
+	NotBefore  time.Time      `db:"not_before"`
+	Tries      int            `db:"tries"`
+	Status     courier.Status `db:"status"`
+	WaybillNo  string         `db:"waybill_no"`
+	FeeFen     int64          `db:"fee_fen"`
+	PaidFen    int64          `db:"paid_fen"`
+	HeldUntil  string         `db:"held_until"` // yyyy-mm-dd or empty
+	Phone      []byte         `db:"phone_sealed"`
+	Name       []byte         `db:"name_sealed"`
+
+	vars     Vars
+	told     []Told
+	inFlight bool           // another message of the delivery is at a gateway this moment
+	unsentAt map[string]int // by gateway: how often this message could not leave for it
+	rejected int            // how often a gateway said no for now
+	optedOut bool
+
+	// Of a message that is to be sent.
+	attempt uuid.UUID
+	gateway Gateway
+}
+
+// A cursor is the last message that a round has claimed. Claims start behind it, so that the rows which the round has
+// already dealt with are not walked over again, dead or alive.
+type cursor struct {
+	notBefore time.Time
+	id        uuid.UUID
+}
+
+// claimDue locks up to limit messages that are due; those that another sender holds are left to it.
+func claimDue(ctx context.Context, tx *sqlx.Tx, after cursor, now, wall time.Time, limit int) ([]*sendJob, error) {
+	var jobs []*sendJob
+	err := tx.SelectContext(ctx, &jobs, `
+		SELECT m.id, m.delivery_id, m.milestone, m.position, m.event_at, m.vars, m.not_before, m.tries,
+			d.status, coalesce(d.waybill_no, '') AS waybill_no, d.fee_fen, d.paid_fen,
+			coalesce(to_char(d.held_until, 'YYYY-MM-DD'), '') AS held_until, d.phone_sealed, d.name_sealed
+		FROM messages m JOIN deliveries d ON d.id = m.delivery_id
+		WHERE m.state = 'queued' AND m.not_before <= $1 AND (m.next_attempt_at IS NULL OR m.next_attempt_at <= $2)
+			AND (m.not_before, m.id) > ($3, $4)
+		ORDER BY m.not_before, m.id
+		LIMIT $5
+		FOR UPDATE OF m SKIP LOCKED`, now, wall, after.notBefore, after.id, limit)
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range jobs {
+		if err := json.Unmarshal(j.RawVars, &j.vars); err != nil {
+			return nil, fmt.Errorf("read the variables of message %s: %w", j.ID, err)
+		}
+	}
+	return jobs, nil
+}
+
+// readTold fills in what the residents of the jobs' deliveries have been told, or are being told.
+func readTold(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob) error {
+	byDelivery := make(map[uuid.UUID][]*sendJob, len(jobs))
+	ids := make([]string, len(jobs))
+	for i, j := range jobs {
+		byDelivery[j.DeliveryID] = append(byDelivery[j.DeliveryID], j)
+		ids[i] = j.DeliveryID.String()
+	}
+	var rows []struct {
+		ID         uuid.UUID `db:"id"`
+		DeliveryID uuid.UUID `db:"delivery_id"`
+		Milestone  Milestone `db:"milestone"`
+		Position   int64     `db:"position"`
+		State      string    `db:"state"`
+	}
+	err := tx.SelectContext(ctx, &rows, `
+		SELECT id, delivery_id, milestone, position, state
+		FROM messages
+		WHERE delivery_id = ANY ($1::uuid[]) AND state IN ('sending', 'unknown', 'accepted', 'delivered')`, pq.Array(ids))
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		for _, j := range byDelivery[r.DeliveryID] {
+			j.told = append(j.told, Told{Milestone: r.Milestone, Position: r.Position})
+			j.inFlight = j.inFlight || r.State == sending
+		}
+	}
+	return nil
+}
+
+// readPast fills in what became of each job's earlier attempts.
+func readPast(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob) error {
+	byID := make(map[uuid.UUID]*sendJob)
+	var ids []string
+	for _, j := range jobs {
+		if j.Tries > 0 {
+			byID[j.ID] = j
+			ids = append(ids, j.ID.String())
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	var rows []struct {
+		MessageID uuid.UUID `db:"message_id"`
+		Gateway   string    `db:"gateway"`
+		Unsent    int       `db:"unsent"`
+		Rejected  int       `db:"rejected"`
+	}
+	err := tx.SelectContext(ctx, &rows, `
+		SELECT message_id, gateway, count(*) FILTER (WHERE state = 'unsent' AND code <> 'not_begun') AS unsent,
+			count(*) FILTER (WHERE state = 'rejected' AND class IN ('transient', 'throttle')) AS rejected
+		FROM message_attempts
+		WHERE message_id = ANY ($1::uuid[])
+		GROUP BY message_id, gateway`, pq.Array(ids))
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		j := byID[r.MessageID]
+		if j.unsentAt == nil {
+			j.unsentAt = make(map[string]int)
+		}
+		j.unsentAt[r.Gateway] = r.Unsent
+		j.rejected += r.Rejected
+	}
+	return nil
+}
+
+// A parking is a message that is not sent now: suppressed for good, or queued for later.
+type parking struct {
+	id        uuid.UUID
+	milestone Milestone
+	state     string
+	verdict   Action
+	reason    string
+	notBefore time.Time // zero: as it is
+	next      time.Time // wall; zero: none
+}
+
+func park(ctx context.Context, tx *sqlx.Tx, parkings []parking, now time.Time) error {
+	if len(parkings) == 0 {
+		return nil
+	}
+	n := len(parkings)
+	ids, states, verdicts, reasons := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	notBefore, next := make([]time.Time, n), make([]time.Time, n)
+	for i, p := range parkings {
+		ids[i], states[i], verdicts[i], reasons[i] = p.id.String(), p.state, string(p.verdict), p.reason
+		notBefore[i], next[i] = p.notBefore, p.next
+	}
+	_, err := tx.ExecContext(ctx, `
+		UPDATE messages m
+		SET state = p.state, verdict = p.verdict, reason = p.reason, not_before = coalesce(p.not_before, m.not_before),
+			next_attempt_at = p.next_attempt_at, updated_at = $7
+		FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[])
+			AS p(id, state, verdict, reason, not_before, next_attempt_at)
+		WHERE m.id = p.id`,
+		pq.Array(ids), pq.Array(states), pq.Array(verdicts), pq.Array(reasons), optionalTimes(notBefore), optionalTimes(next), now)
+	return err
+}
+
+// insertAttempts writes the intent of every request (I-4); i5_one_open_attempt refuses a second one.
+func insertAttempts(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob, now, wall time.Time) error {
+	if len(jobs) == 0 {
+		return nil
+	}
+	n := len(jobs)
+	ids, messages, gateways, templates := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	for i, j := range jobs {
+		ids[i], messages[i], gateways[i] = j.attempt.String(), j.ID.String(), j.gateway.Name()
+		templates[i] = string(j.Milestone) + "/" + textVersion
+	}
+	_, err := tx.ExecContext(ctx, `
+		WITH a AS MATERIALIZED (
+			SELECT id, message_id, gateway, template
+			FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) AS a(id, message_id, gateway, template)
+		), intent AS (
+			INSERT INTO message_attempts (id, message_id, gateway, template, state, sent_on, started_at)
+			SELECT id, message_id, gateway, template, 'sending', $5, $6 FROM a
+		)
+		UPDATE messages m
+		SET state = 'sending', verdict = 'send', reason = '正在发送', tries = tries + 1, next_attempt_at = NULL, updated_at = $7
+		FROM a WHERE m.id = a.message_id`,
+		pq.Array(ids), pq.Array(messages), pq.Array(gateways), pq.Array(templates), beijingDay(wall), wall, now)
+	return err
+}
+
+// beijingDay is the day by which gateways book what they take, yyyyMMdd.
+func beijingDay(t time.Time) string { return t.In(beijing).Format("20060102") }
+
+// A settling is what became of an attempt and what that makes of its message.
+type settling struct {
+	attempt    uuid.UUID
+	state      string // of the attempt
+	class      string
+	code       string
+	providerID string
+	resolveAt  time.Time // wall; zero: nothing to ask
+
+	messageState string
+	reason       string
+	next         time.Time // wall; zero: none
+}
+
+// settle writes outcomes and returns the attempts that took them: one that a receipt or another process has settled
+// meanwhile keeps what it has. Messages are locked in the planner's order, or the two could wait for each other.
+func settle(ctx context.Context, tx *sqlx.Tx, from []string, settlings []settling, now, wall time.Time) (map[uuid.UUID]bool, error) {
+	if len(settlings) == 0 {
+		return nil, nil
+	}
+	n := len(settlings)
+	ids, states, classes, codes := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	providers, messages, reasons := make([]string, n), make([]string, n), make([]string, n)
+	resolveAt, next := make([]time.Time, n), make([]time.Time, n)
+	for i, s := range settlings {
+		ids[i], states[i], classes[i], codes[i] = s.attempt.String(), s.state, s.class, cut(s.code, 100)
+		providers[i], messages[i], reasons[i] = cut(s.providerID, 200), s.messageState, s.reason
+		resolveAt[i], next[i] = s.resolveAt, s.next
+	}
+	var taken []uuid.UUID
+	err := tx.SelectContext(ctx, &taken, `
+		WITH s AS MATERIALIZED (
+			SELECT id, state, class, code, provider_id, resolve_at, message_state, reason, next_attempt_at
+			FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::timestamptz[])
+				AS s(id, state, class, code, provider_id, resolve_at, message_state, reason, next_attempt_at)
+		), held AS MATERIALIZED (
+			SELECT a.id
+			FROM s JOIN message_attempts a ON a.id = s.id JOIN messages m ON m.id = a.message_id
+			WHERE a.state = ANY ($10)
+			ORDER BY m.delivery_id, m.milestone
+			FOR UPDATE OF m, a
+		), taken AS (
+			UPDATE message_attempts a
+			SET state = s.state, class = s.class, code = s.code,
+				provider_id = CASE WHEN s.provider_id <> '' THEN s.provider_id ELSE a.provider_id END,
+				finished_at = coalesce(a.finished_at, $11), resolve_at = s.resolve_at
+			FROM s JOIN held h ON h.id = s.id
+			WHERE a.id = s.id AND a.state = ANY ($10)
+			RETURNING a.id, a.message_id
+		), told AS (
+			UPDATE messages m
+			SET state = s.message_state, reason = s.reason, next_attempt_at = s.next_attempt_at, updated_at = $12
+			FROM taken t JOIN s ON s.id = t.id
+			WHERE m.id = t.message_id
+		)
+		SELECT id FROM taken`,
+		pq.Array(ids), pq.Array(states), pq.Array(classes), pq.Array(codes), pq.Array(providers), optionalTimes(resolveAt),
+		pq.Array(messages), pq.Array(reasons), optionalTimes(next), pq.Array(from), wall, now)
+	if err != nil {
+		return nil, err
+	}
+	set := make(map[uuid.UUID]bool, len(taken))
+	for _, id := range taken {
+		set[id] = true
+	}
+	return set, nil
+}
+
+// cut makes a foreign word fit for a column: valid, without NUL, no longer than is worth keeping.
+func cut(s string, n int) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
+	runes := []rune(s)
+	if len(runes) <= n {
+		return s
+	}
+	return string(runes[:n])
+}
+
+// oldestDue tells since when the longest waiting message has been due, by business time.
+func oldestDue(ctx context.Context, db *sqlx.DB, now, wall time.Time) (time.Time, error) {
+	var at time.Time
+	err := db.GetContext(ctx, &at, `
+		SELECT not_before FROM messages
+		WHERE state = 'queued' AND not_before <= $1 AND (next_attempt_at IS NULL OR next_attempt_at <= $2)
+		ORDER BY not_before, id
+		LIMIT 1`, now, wall)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	return at, err
+}
