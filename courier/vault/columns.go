@@ -10,12 +10,12 @@ import (
 // Names of the sealed columns, as they enter the associated data. They outlive a renaming in the schema: changing one
 // makes every value sealed under it unreadable.
 const (
-	Name     = "deliveries.name"
-	Phone    = "deliveries.phone"
-	IDNo     = "deliveries.id_no"
-	Address  = "deliveries.address"
-	LabelPDF = "labels.pdf"
-	ScanDesc = "scans.desc" // bound to the delivery's id
+	ColumnName    = "deliveries.name"
+	ColumnPhone   = "deliveries.phone"
+	ColumnIDNo    = "deliveries.id_no"
+	ColumnAddress = "deliveries.address"
+	ColumnLabel   = "labels.pdf"
+	ColumnScan    = "scans.desc" // bound to the delivery's id
 )
 
 // A Column is a sealed column of the schema, and how rotation walks through it.
@@ -33,12 +33,12 @@ type Part struct{ Name, Type string }
 // Columns are all sealed columns. A column that is missing here is never re-sealed, so the key it was sealed under
 // would be thought unused; TestEverySealedColumnIsRotated compares this list with the schema.
 var Columns = []Column{
-	{Name, "deliveries", "name_sealed", []Part{{"id", "uuid"}}, 500},
-	{Phone, "deliveries", "phone_sealed", []Part{{"id", "uuid"}}, 500},
-	{IDNo, "deliveries", "id_no_sealed", []Part{{"id", "uuid"}}, 500},
-	{Address, "deliveries", "address_sealed", []Part{{"id", "uuid"}}, 500},
-	{LabelPDF, "labels", "pdf_sealed", []Part{{"delivery_id", "uuid"}}, 20}, // a PDF is some 100 kB
-	{ScanDesc, "scans", "desc_sealed",
+	{ColumnName, "deliveries", "name_sealed", []Part{{"id", "uuid"}}, 500},
+	{ColumnPhone, "deliveries", "phone_sealed", []Part{{"id", "uuid"}}, 500},
+	{ColumnIDNo, "deliveries", "id_no_sealed", []Part{{"id", "uuid"}}, 500},
+	{ColumnAddress, "deliveries", "address_sealed", []Part{{"id", "uuid"}}, 500},
+	{ColumnLabel, "labels", "pdf_sealed", []Part{{"delivery_id", "uuid"}}, 20}, // a PDF is some 100 kB
+	{ColumnScan, "scans", "desc_sealed",
 		[]Part{{"delivery_id", "uuid"}, {"op_at", "timestamptz"}, {"op_code", "text"}, {"org_code", "text"}}, 500},
 }
 
@@ -46,13 +46,13 @@ var Columns = []Column{
 // or with a small x finds it. Only phones and ID numbers have one; every other value is taken as it is.
 func normalised(column, value string) string {
 	switch column {
-	case Phone:
+	case ColumnPhone:
 		value = squeeze(value)
 		if rest, ok := strings.CutPrefix(value, "+86"); ok {
 			return rest
 		}
 		return value
-	case IDNo:
+	case ColumnIDNo:
 		return strings.ToUpper(squeeze(value))
 	}
 	return value
