@@ -118,7 +118,7 @@ func (c *Carrier) carryOut(r *http.Request, form url.Values, fault Fault) answer
 
 // unreadable tells JSON in the wrong wrapping from what is no JSON at all.
 func (c *Carrier) unreadable(message []byte) answer {
-	if json.Valid(message) {
+	if utf8.Valid(message) && json.Valid(message) {
 		return malformed(c.cfg)
 	}
 	return answer{c.cfg.MalformedCode, "非法的xml/json格式", ""}
