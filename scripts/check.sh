@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Everything that must hold before a commit: format, vet, staticcheck, migration numbers, and all tests under the race
+# detector on one private PostgreSQL. The last line is "N passed, N failed"; the exit code is 0 only if none failed.
+# Arguments go to go test instead of ./... (scripts/check.sh ./courier/... -run Fee).
+set -uo pipefail
+export LC_ALL=C.UTF-8
+cd "$(dirname "$0")/.." || exit 1
+
+# Where git does not trust the tree (another owner, no .git), Go cannot stamp the commit and must not try.
+if ! git rev-parse HEAD >/dev/null 2>&1; then
+	export GOFLAGS="${GOFLAGS:-} -buildvcs=false"
+fi
+
+faults=0
+check() { # name, command…: a command that fails, or says anything, is a fault
+	local name=$1 out
+	shift
+	if out=$("$@" 2>&1) && [ -z "$out" ]; then
+		echo "ok   $name"
+	else
+		echo "FAIL $name"
+		echo "$out" | sed 's/^/     /'
+		faults=$((faults + 1))
+	fi
+}
+
+format() { find . -name '*.go' -not -path './bin/*' -print0 | xargs -0 gofmt -l; }
+twin_migrations() { find migrations -maxdepth 1 -name '*.sql' -printf '%f\n' | cut -d_ -f1 | sort | uniq -d; }
+
+# First the modules and the build, so that what they say of downloads is not taken for a fault.
+go mod download || faults=$((faults + 1))
+check "gofmt: these files are not formatted" format
+check "go vet" go vet ./...
+check "staticcheck" go tool staticcheck ./...
+check "migrations: no two of one number" twin_migrations
+
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+if go build -o "$work/server" ./migrations/dbtest/server; then
+	[ $# -gt 0 ] || set -- ./...
+	"$work/server" -- go test -json -race -timeout 20m "$@" | awk -v faults="$faults" -f scripts/tests.awk
+	codes=("${PIPESTATUS[@]}")
+	[ "${codes[0]}" -eq 0 ] && [ "${codes[1]}" -eq 0 ]
+else
+	echo "0 passed, $((faults + 1)) failed"
+	exit 1
+fi
