@@ -1,0 +1,9 @@
+package courier_test
+
+import (
+	"testing"
+
+	"emsd/migrations/dbtest"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
