@@ -17,6 +17,7 @@ type LedgerOrder struct {
 	Product     string    `json:"product"`
 	At          time.Time `json:"at"`
 	Cancelled   bool      `json:"cancelled"`
+	Outcome     Outcome   `json:"outcome"` // how its journey ends, unless something interferes
 }
 
 // PushCounts says what became of the pushes.
@@ -51,7 +52,7 @@ func (c *Carrier) Ledger() Ledger {
 		NumbersReserved: len(c.reserved), Pushes: c.pushed,
 	}
 	for _, o := range c.sequence {
-		l.Orders = append(l.Orders, LedgerOrder{o.ref, o.waybillNo, o.paymentMode, o.product, o.at, o.cancelled})
+		l.Orders = append(l.Orders, LedgerOrder{o.ref, o.waybillNo, o.paymentMode, o.product, o.at, o.cancelled, o.outcome()})
 	}
 	return l
 }

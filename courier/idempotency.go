@@ -1,0 +1,56 @@
+package courier
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// A StoredAnswer is what the first request under an idempotency key was answered.
+type StoredAnswer struct {
+	Status      int
+	ContentType string
+	Body        []byte
+}
+
+// idempotencyLease is how long a request without an answer counts as in progress: after it, its process is taken for
+// dead, and a repetition may do the work, which is itself safe to repeat.
+const idempotencyLease = time.Minute
+
+// BeginIdempotent claims a key for one request. It returns the stored answer of an earlier one with the same content,
+// nil when this request is to be carried out, and a *Conflict or Faults when the key is in use.
+func (s *Service) BeginIdempotent(ctx context.Context, token uuid.UUID, key string, requestHash []byte) (*StoredAnswer, error) {
+	wall := s.clock.Wall()
+	claimed, err := claimKey(ctx, s.db, token, key, requestHash, wall, wall.Add(-idempotencyLease))
+	if err != nil || claimed {
+		return nil, err
+	}
+	hash, answer, err := readKey(ctx, s.db, token, key)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(hash, requestHash) {
+		return nil, Faults{{"Idempotency-Key", "reused", "该 Idempotency-Key 已用于另一个请求，请换一个新的值"}}
+	}
+	if answer == nil {
+		return nil, &Conflict{"in_progress", "相同 Idempotency-Key 的请求正在处理，请稍后再试"}
+	}
+	return answer, nil
+}
+
+// FinishIdempotent stores the answer under its key.
+func (s *Service) FinishIdempotent(ctx context.Context, token uuid.UUID, key string, a StoredAnswer) error {
+	return finishKey(ctx, s.db, token, key, a)
+}
+
+// ForgetIdempotent gives a key back after a failure of ours, so that the caller may try again.
+func (s *Service) ForgetIdempotent(ctx context.Context, token uuid.UUID, key string) error {
+	return forgetKey(ctx, s.db, token, key)
+}
+
+// PurgeIdempotency drops the answers given before a time.
+func (s *Service) PurgeIdempotency(ctx context.Context, before time.Time) error {
+	return purgeKeys(ctx, s.db, before)
+}

@@ -1,0 +1,128 @@
+package courier
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+const tokenColumns = `id, name, scopes, created_at, expires_at, revoked_at, last_used_at`
+
+type tokenRow struct {
+	ID         uuid.UUID      `db:"id"`
+	Name       string         `db:"name"`
+	Scopes     pq.StringArray `db:"scopes"`
+	CreatedAt  time.Time      `db:"created_at"`
+	ExpiresAt  sql.NullTime   `db:"expires_at"`
+	RevokedAt  sql.NullTime   `db:"revoked_at"`
+	LastUsedAt sql.NullTime   `db:"last_used_at"`
+}
+
+func (r tokenRow) token() Token {
+	return Token{r.ID, r.Name, r.Scopes, r.CreatedAt, r.ExpiresAt.Time, r.RevokedAt.Time, r.LastUsedAt.Time}
+}
+
+func insertToken(ctx context.Context, tx *sqlx.Tx, t Token, hash []byte) error {
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO tokens (id, name, hash, scopes, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		t.ID, t.Name, hash, pq.Array(t.Scopes), t.CreatedAt, sql.NullTime{Time: t.ExpiresAt, Valid: !t.ExpiresAt.IsZero()})
+	if err != nil {
+		return fmt.Errorf("create token: %w", err)
+	}
+	return nil
+}
+
+func findToken(ctx context.Context, db *sqlx.DB, hash []byte) (Token, error) {
+	var r tokenRow
+	err := db.GetContext(ctx, &r, `SELECT `+tokenColumns+` FROM tokens WHERE hash = $1`, hash)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Token{}, ErrNotFound
+	}
+	if err != nil {
+		return Token{}, fmt.Errorf("find token: %w", err)
+	}
+	return r.token(), nil
+}
+
+func touchToken(ctx context.Context, db *sqlx.DB, id uuid.UUID, now time.Time) error {
+	_, err := db.ExecContext(ctx, `UPDATE tokens SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)`, id, now)
+	return err
+}
+
+func listTokens(ctx context.Context, db *sqlx.DB) ([]Token, error) {
+	var rows []tokenRow
+	if err := db.SelectContext(ctx, &rows, `SELECT `+tokenColumns+` FROM tokens ORDER BY created_at DESC, id`); err != nil {
+		return nil, fmt.Errorf("list tokens: %w", err)
+	}
+	tokens := make([]Token, len(rows))
+	for i, r := range rows {
+		tokens[i] = r.token()
+	}
+	return tokens, nil
+}
+
+func revokeToken(ctx context.Context, tx *sqlx.Tx, id uuid.UUID, now time.Time) error {
+	res, err := tx.ExecContext(ctx, `UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL`, id, now)
+	if err != nil {
+		return fmt.Errorf("revoke token %s: %w", id, err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, fmt.Errorf("revoke token %s: %w, or revoked already", id, ErrNotFound))
+	}
+	return nil
+}
+
+// claimKey inserts the key, or takes over one whose request was begun before stale and never answered.
+func claimKey(ctx context.Context, db *sqlx.DB, token uuid.UUID, key string, hash []byte, wall, stale time.Time) (bool, error) {
+	res, err := db.ExecContext(ctx, `
+		INSERT INTO idempotency_keys AS k (token_id, key, request_hash, created_at) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (token_id, key) DO UPDATE SET created_at = excluded.created_at
+		WHERE k.status IS NULL AND k.request_hash = excluded.request_hash AND k.created_at < $5`, token, key, hash, wall, stale)
+	if err != nil {
+		return false, fmt.Errorf("claim idempotency key: %w", err)
+	}
+	n, err := res.RowsAffected()
+	return n == 1, err
+}
+
+func readKey(ctx context.Context, db *sqlx.DB, token uuid.UUID, key string) ([]byte, *StoredAnswer, error) {
+	var r struct {
+		Hash        []byte        `db:"request_hash"`
+		Status      sql.NullInt64 `db:"status"`
+		ContentType string        `db:"content_type"`
+		Body        []byte        `db:"body"`
+	}
+	err := db.GetContext(ctx, &r, `SELECT request_hash, status, content_type, body FROM idempotency_keys WHERE token_id = $1 AND key = $2`, token, key)
+	if errors.Is(err, sql.ErrNoRows) { // given back between the claim and this look
+		return nil, nil, &Conflict{"in_progress", "相同 Idempotency-Key 的请求正在处理，请稍后再试"}
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read idempotency key: %w", err)
+	}
+	if !r.Status.Valid {
+		return r.Hash, nil, nil
+	}
+	return r.Hash, &StoredAnswer{int(r.Status.Int64), r.ContentType, r.Body}, nil
+}
+
+func finishKey(ctx context.Context, db *sqlx.DB, token uuid.UUID, key string, a StoredAnswer) error {
+	_, err := db.ExecContext(ctx, `UPDATE idempotency_keys SET status = $3, content_type = $4, body = $5 WHERE token_id = $1 AND key = $2`,
+		token, key, a.Status, a.ContentType, a.Body)
+	return err
+}
+
+func forgetKey(ctx context.Context, db *sqlx.DB, token uuid.UUID, key string) error {
+	_, err := db.ExecContext(ctx, `DELETE FROM idempotency_keys WHERE token_id = $1 AND key = $2 AND status IS NULL`, token, key)
+	return err
+}
+
+func purgeKeys(ctx context.Context, db *sqlx.DB, before time.Time) error {
+	_, err := db.ExecContext(ctx, `DELETE FROM idempotency_keys WHERE created_at < $1`, before)
+	return err
+}
