@@ -270,13 +270,17 @@ func eventually(t *testing.T, what string, done func() bool) {
 }
 
 func BenchmarkStartStop(b *testing.B) {
-	for b.Loop() {
-		s, err := privatepg.Start(b.Context(), privatepg.Options{})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := s.Stop(); err != nil {
-			b.Fatal(err)
-		}
+	for name, inMemory := range map[string]bool{"disk": false, "memory": true} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				s, err := privatepg.Start(b.Context(), privatepg.Options{InMemory: inMemory})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := s.Stop(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
