@@ -1,0 +1,9 @@
+package tracking
+
+import (
+	"testing"
+
+	"emsd/migrations/dbtest"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
