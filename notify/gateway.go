@@ -46,7 +46,6 @@ type Query struct {
 	Phone     vault.Secret
 	AttemptID uuid.UUID
 	Day       string
-	StartedAt time.Time
 }
 
 // An Outcome is what a gateway knows of an attempt, by query or receipt.

@@ -144,7 +144,7 @@ func (r *Resolver) askOne(ctx context.Context, a openAttempt) answer {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.opts.PostTimeout)
 	defer cancel()
-	found, err := finder.Find(ctx, Query{Phone: phone, AttemptID: a.ID, Day: a.SentOn, StartedAt: a.StartedAt})
+	found, err := finder.Find(ctx, Query{Phone: phone, AttemptID: a.ID, Day: a.SentOn})
 	return answer{found: found, err: err}
 }
 

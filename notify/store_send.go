@@ -202,11 +202,11 @@ func insertAttempts(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob, now, wall
 		UPDATE messages m
 		SET state = 'sending', verdict = 'send', reason = '正在发送', tries = tries + 1, next_attempt_at = NULL, updated_at = $7
 		FROM a WHERE m.id = a.message_id`,
-		pq.Array(ids), pq.Array(messages), pq.Array(gateways), pq.Array(templates), beijingDay(wall), wall, now)
+		pq.Array(ids), pq.Array(messages), pq.Array(gateways), pq.Array(templates), beijingDay(now), wall, now)
 	return err
 }
 
-// beijingDay is the day by which gateways book what they take, yyyyMMdd.
+// beijingDay is the day by which gateways book what they take, yyyyMMdd; business time, as a simulated gateway's clock is.
 func beijingDay(t time.Time) string { return t.In(beijing).Format("20060102") }
 
 // A settling is what became of an attempt and what that makes of its message.
