@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"emsd/courier"
 )
 
 // Interfaces that are called (§2).
@@ -94,8 +96,18 @@ func (a *answer) class() class {
 func (a *answer) retCode() string  { return plain(text(a.code), 16) }
 func (a *answer) serialNo() string { return plain(text(a.serial), 64) }
 
-// says finds a text in retMsg, escaped or not.
-func (a *answer) says(s string) bool { return strings.Contains(text(a.msg), s) }
+// meaning gives what callers tell apart among refusals. EMS has one code for all, so that only the text says; the first
+// is real, those of 050001 are of the same house's older vocabulary.
+func (a *answer) meaning(api string) error {
+	msg := text(a.msg)
+	switch {
+	case api == apiLabel && strings.Contains(msg, "查询预告失败"):
+		return courier.ErrNoOrder
+	case api == apiPostage && (strings.Contains(msg, "无数据") || strings.Contains(msg, "没有找到")):
+		return courier.ErrNotFound
+	}
+	return nil
+}
 
 func plain(s string, longest int) string {
 	s = strings.Map(func(r rune) rune {

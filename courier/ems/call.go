@@ -138,10 +138,13 @@ func (k *call) form() []byte {
 		release(scratch)
 	}
 	const between, before = "&timeStamp=", "&logitcsInterface=%7C%244%7C"
-	const stamp = "2006-01-02+15%3A04%3A05"
+	const stamp = "2006-01-02+15%3A04%3A05" // its length only: as a layout, the 3 is an hour
 	b := make([]byte, 0, len(k.c.prefix)+len(k.api)+len(between)+len(stamp)+len(before)+len(k.sealed))
 	b = append(append(append(b, k.c.prefix...), k.api...), between...)
-	b = k.c.cfg.Now().In(beijing).AppendFormat(b, stamp)
+	now := k.c.cfg.Now().In(beijing)
+	b = now.AppendFormat(b, "2006-01-02+15")
+	b = now.AppendFormat(append(b, "%3A"...), "04")
+	b = now.AppendFormat(append(b, "%3A"...), "05")
 	return append(append(b, before...), k.sealed...)
 }
 
@@ -217,8 +220,8 @@ func (k *call) answered(body []byte) error {
 	}
 	k.err.API, k.err.RetCode, k.err.SerialNo = k.api, a.retCode(), a.serialNo()
 	k.err.Message = scrub(text(a.msg), k.private)
-	if k.api == apiLabel && k.err.Kind == courier.RefusedByCarrier && a.says("查询预告失败") {
-		k.err.Err = courier.ErrNoOrder
+	if a.class() == refusal {
+		k.err.Err = a.meaning(k.api)
 	}
 	if a.class() == trouble {
 		return k.err

@@ -133,7 +133,9 @@ func TestWrongOrdersAreNamedByFieldAndNotByValue(t *testing.T) {
 		{"receiver.prov", func(o *courier.Order) { o.Recipient.Province = "" }},
 		{"receiver.city", func(o *courier.Order) { o.Recipient.City = "" }},
 		{"sender.county", func(o *courier.Order) { o.Sender.County = strings.Repeat("区", 21) }},
-		{"receiver.address", func(o *courier.Order) { o.Recipient.Address = vault.Conceal(strings.Repeat("丁戊己弄2号楼301", 21)) }},
+		{"receiver.address", func(o *courier.Order) {
+			o.Recipient.Address = vault.Conceal(strings.Repeat("丁戊己弄2号楼301", 21))
+		}},
 	}
 	for _, tt := range tests {
 		o := testOrder()

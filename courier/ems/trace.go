@@ -46,7 +46,8 @@ func fingerprint(raw []byte) int64 {
 	return 1
 }
 
-// readTrace reads {"responseItems":[…]}, or the bare list.
+// readTrace reads {"responseItems":[…]}, or the bare list. A single scan that names another waybill is kept out; a trace
+// that is all another's is no answer.
 func readTrace(t *courier.Trace, raw []byte, waybillNo string) error {
 	scratch := buffers.Get().(*[]byte)
 	defer release(scratch)
@@ -75,15 +76,24 @@ func readTrace(t *courier.Trace, raw []byte, waybillNo string) error {
 			return nil
 		}
 	}
+	others := 0
 	if err := eachItem(items, func(raw []byte) {
-		if s, ok := readScan(raw); ok && (s.WaybillNo == "" || s.WaybillNo == waybillNo) {
+		s, ok := readScan(raw)
+		switch {
+		case !ok:
+			t.Unreadable++
+		case s.WaybillNo != "" && s.WaybillNo != waybillNo:
+			t.Unreadable++
+			others++
+		default:
 			s.WaybillNo = waybillNo
 			t.Scans = append(t.Scans, s)
-		} else {
-			t.Unreadable++
 		}
 	}); err != nil {
 		return errBody
+	}
+	if others > 0 && len(t.Scans) == 0 {
+		return errOther
 	}
 	byTime := func(a, b courier.Scan) int { return a.At.Compare(b.At) }
 	if !slices.IsSortedFunc(t.Scans, byTime) {
