@@ -46,7 +46,6 @@ type ring struct {
 	id     uint32 // of the look-up key
 }
 
-
 // Keys are data keys in clear, for a vault without a database.
 type Keys struct {
 	Active uint32
