@@ -228,6 +228,10 @@ func (o OrderOptions) afterAsking(j orderJob, h holding) (step orderStep, again 
 		return orderRefused(orderReply{retCode: j.LastRetCode, detail: j.LastDetail}), false
 	case last:
 		return orderStep{clerk: true, caseKind: CaseOrderUnknown, action: actAskEMS, detail: "多次下单未得到明确答复，EMS 查无此运单"}, false
+	case j.Reconciles < 2:
+		// A label comes some seconds after its order (dossier section 2.3), and an order repeated too early may become a
+		// second waybill whose number is lost with the reply: that nothing is held is believed the second time.
+		return orderStep{wait: o.ReconcileAfter}, false
 	}
 	return orderStep{}, true
 }

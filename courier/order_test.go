@@ -246,9 +246,8 @@ func TestI3_LateLabelsMakeNoSecondWaybill(t *testing.T) {
 			db := dbtest.Open(t)
 			sim, url := serveEMS(t, emssim.Config{Repeat: repeat, LabelDelay: 300 * time.Millisecond})
 			addApproved(t, db, testVault(t), 10, time.Now())
-			sim.SetFault(emssim.Fault{API: "020003", Kind: emssim.LoseReply, Rate: 0.5})
+			sim.SetFault(emssim.Fault{API: "020003", Kind: emssim.LoseReply, Count: 5})
 			opts := orderOptions()
-			opts.ReconcileAfter = 50 * time.Millisecond
 			settleOrders(t, db, newOrderer(t, db, emsClient(t, url), opts))
 			states := orderStates(t, db)
 			for id, d := range states {
