@@ -65,7 +65,8 @@ type Poller struct {
 
 	mu     sync.Mutex // one claim at a time, so that each starts behind the one before
 	cursor cursor
-	swept  time.Time // wall
+	hinted time.Time // wall: when hints were last taken
+	swept  time.Time // wall: when cancelled deliveries were last looked for
 
 	away atomic.Bool // EMS did not answer last time: begin with a single question
 }
@@ -109,8 +110,8 @@ var errSilent = errors.New("EMS does not answer")
 // that have come are written, and everything else stays due.
 func (p *Poller) Round(ctx context.Context) error {
 	started := p.clock.Wall()
-	if err := p.prepare(ctx); err != nil {
-		return err
+	if err := p.prepare(ctx, 0); err != nil {
+		return fmt.Errorf("poll: %w", err)
 	}
 	r := p.newRound()
 	defer r.close()
@@ -125,26 +126,37 @@ func (p *Poller) Round(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// prepare takes in what others have left for the round.
-func (p *Poller) prepare(ctx context.Context) error {
-	known, strangers, err := p.takeHints(ctx, p.clock.Now())
-	if err != nil {
-		return fmt.Errorf("take push hints: %w", err)
-	}
-	p.metrics.hints(known, strangers)
+// hintsEvery is how often a round under way looks for hints; a backlog may keep it busy for hours.
+const hintsEvery = time.Second
+
+// prepare takes in what others have left: hints, and cancelled deliveries. One lane at a time does it, and none when it
+// has just been done.
+func (p *Poller) prepare(ctx context.Context, wait time.Duration) error {
 	wall := p.clock.Wall()
 	p.mu.Lock()
-	since := p.swept
-	p.mu.Unlock()
-	if wall.Sub(since) < p.opts.SweepEvery {
-		return nil
+	hints, sweep := wall.Sub(p.hinted) >= wait, wall.Sub(p.swept) >= p.opts.SweepEvery
+	if hints {
+		p.hinted = wall
 	}
-	if err := p.stopCancelled(ctx); err != nil {
-		return fmt.Errorf("stop asking about cancelled deliveries: %w", err)
+	if sweep {
+		p.swept = wall
 	}
-	p.mu.Lock()
-	p.swept = wall
 	p.mu.Unlock()
+	if hints {
+		known, strangers, err := p.takeHints(ctx, p.clock.Now())
+		if err != nil {
+			return fmt.Errorf("take push hints: %w", err)
+		}
+		p.metrics.hints(known, strangers)
+	}
+	if sweep {
+		if err := p.stopCancelled(ctx); err != nil {
+			p.mu.Lock()
+			p.swept = time.Time{}
+			p.mu.Unlock()
+			return fmt.Errorf("stop asking about cancelled deliveries: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -167,13 +179,7 @@ func (p *Poller) lanes(ctx context.Context, r *round) error {
 	var wg sync.WaitGroup
 	for i := range errs {
 		wg.Go(func() {
-			for ctx.Err() == nil {
-				n, err := p.chunk(ctx, r, p.opts.Chunk)
-				if err != nil || n == 0 {
-					errs[i] = err
-					return
-				}
-			}
+			errs[i] = p.lane(ctx, r)
 		})
 	}
 	wg.Wait()
@@ -184,6 +190,19 @@ func (p *Poller) lanes(ctx context.Context, r *round) error {
 		}
 	}
 	return errors.Join(append(errs, silent)...)
+}
+
+func (p *Poller) lane(ctx context.Context, r *round) error {
+	for ctx.Err() == nil {
+		if err := p.prepare(ctx, hintsEvery); err != nil {
+			return err
+		}
+		n, err := p.chunk(ctx, r, p.opts.Chunk)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+	return nil
 }
 
 // chunk claims up to limit waybills, asks about them and records the answers, all in one transaction. The transaction

@@ -692,6 +692,28 @@ func TestAnEmptyClaimIsRepeatedFromTheBeginning(t *testing.T) {
 	}
 }
 
+// A claim starts behind the one before: what comes in earlier meanwhile has its turn when the rest is done. Without that
+// every claim walks over the dead rows of all polls before it.
+func TestAClaimStartsBehindTheOneBefore(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	_, numbers := seed(t, db, 6)
+	ems := newFakeEMS()
+	var order []string
+	ems.before = func(ctx context.Context, no string) error {
+		order = append(order, no)
+		if len(order) > 1 {
+			return nil
+		}
+		_, err := db.ExecContext(ctx, `UPDATE waybills SET next_poll_at = $1 WHERE waybill_no = $2`, hour(-5), numbers[5])
+		return err
+	}
+	pollRound(t, newTestPoller(t, db, ems, newClock(hour(2)), Options{Chunk: 2, Lanes: 1, Concurrency: 1}))
+	if diff := cmp.Diff(numbers, order); diff != "" {
+		t.Errorf("order of questions: want -, got +\n%s", diff)
+	}
+}
+
 func TestTheChunkFollowsTheRate(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
