@@ -42,6 +42,7 @@ func Open(ctx context.Context, db *sqlx.DB, master MasterKey, now time.Time) (*V
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
 	v := &Vault{db: db, master: master, rereads: newRereads()}
+	v.reread = v.Refresh
 	v.ring.Store(&ring{})
 	if err := v.Refresh(ctx); err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
@@ -58,6 +59,8 @@ func (v *Vault) Refresh(ctx context.Context) error {
 	if v.db == nil {
 		return nil
 	}
+	v.refreshing.Lock()
+	defer v.refreshing.Unlock()
 	rows, err := readKeys(ctx, v.db)
 	if err != nil {
 		return err

@@ -34,8 +34,11 @@ type Vault struct {
 	db     *sqlx.DB // nil for a vault that lives on given keys
 	master MasterKey
 
-	rereading sync.Mutex    // one goroutine reads data_keys, the others wait for what it finds
-	rereads   *rate.Limiter // a forged key id must not become a query for every value
+	refreshing sync.Mutex // lest rows that were read earlier replace later ones
+
+	reread    func(context.Context) error // Refresh, if there is a database
+	rereading sync.Mutex                  // one goroutine reads data_keys, the others wait for what it finds
+	rereads   *rate.Limiter               // a forged key id must not become a query for every value
 }
 
 // ring is what is read from data_keys. It is replaced, never changed.
@@ -162,7 +165,7 @@ func (v *Vault) Lookup(column, value string) []byte {
 
 // key finds a data key, reading data_keys once more if it is not known. A nil one means there is none.
 func (v *Vault) key(id uint32) (cipher.AEAD, error) {
-	if key, ok := v.ring.Load().keys[id]; ok || v.db == nil {
+	if key, ok := v.ring.Load().keys[id]; ok || v.reread == nil {
 		return key, nil
 	}
 	v.rereading.Lock()
@@ -172,7 +175,7 @@ func (v *Vault) key(id uint32) (cipher.AEAD, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), rereadTimeout)
 	defer cancel()
-	err := v.Refresh(ctx)
+	err := v.reread(ctx)
 	return v.ring.Load().keys[id], err
 }
 
