@@ -383,7 +383,7 @@ func (r *sendRound) compose(j *sendJob) (SMS, *SendError) {
 	if !mobile.MatchString(phone.Reveal()) {
 		return SMS{}, &SendError{Class: Recipient, Code: codeNumber}
 	}
-	name, err := r.vault.Unseal("deliveries.name", j.DeliveryID, j.Name)
+	name, err := r.vault.Unseal(vault.ColumnName, j.DeliveryID, j.Name)
 	if err != nil {
 		r.log.Error("a name cannot be unsealed", "delivery", j.DeliveryID.String(), "err", err)
 		return SMS{}, &SendError{Class: Unsent, Code: codeUnseal}
@@ -404,7 +404,7 @@ func (j *sendJob) facts() Facts {
 
 // unsealPhone gives the bare 11 digits of a number.
 func unsealPhone(v *vault.Vault, delivery uuid.UUID, sealed []byte) (vault.Secret, error) {
-	phone, err := v.Unseal("deliveries.phone", delivery, sealed)
+	phone, err := v.Unseal(vault.ColumnPhone, delivery, sealed)
 	if err != nil {
 		return vault.Secret{}, err
 	}
