@@ -69,16 +69,18 @@ func (a *answer) parse(b []byte) error {
 			a.body = raw
 		}
 	})
-	if err != nil || text(a.code) == "" {
+	if err != nil || string(a.code) != okCode && text(a.code) == "" {
 		return errShape
 	}
 	return nil
 }
 
+const okCode = `"00000"` // as it always stood; compared first, without a copy
+
 // class compares with 00000 alone and goes by the first letter beyond it: the real refusal has four digits where the
 // document has five.
 func (a *answer) class() class {
-	if string(a.code) == `"00000"` {
+	if string(a.code) == okCode {
 		return success
 	}
 	switch code := strings.TrimSpace(text(a.code)); {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -449,5 +451,34 @@ func TestRateIsKept(t *testing.T) {
 	}
 	if d := time.Since(began); d < 100*time.Millisecond {
 		t.Errorf("ten calls at 50 a second took %v, want about 200 ms", d)
+	}
+}
+
+func TestCertificateOfTheCAFileIsTrusted(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, envelope("00000", "", ""))
+	}))
+	t.Cleanup(srv.Close)
+	cfg := config(srv.URL)
+	cfg.CAFile = t.TempDir() + "/ca.pem"
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+	if err := os.WriteFile(cfg.CAFile, ca, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := newClient(t, cfg).Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
+	var through atomic.Int32
+	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { through.Add(1) }))
+	t.Cleanup(proxy.Close)
+	t.Setenv("HTTPS_PROXY", proxy.URL)
+	t.Setenv("HTTP_PROXY", proxy.URL)
+	err := newClient(t, config("https://emsd-test.invalid/open")).CancelWaybill(t.Context(), "1", "1", "x")
+	if kindOf(t, err) != courier.Unsent || through.Load() != 0 {
+		t.Errorf("%v with %d requests through the proxy", err, through.Load())
 	}
 }

@@ -30,13 +30,22 @@ func skipSpace(b []byte, i int) int {
 	return i
 }
 
-// skipString gives the place after the string that opens at b[i], or -1 when it does not end.
+// skipString gives the place after the string that opens at b[i], or -1 when it does not end. Most strings hold no
+// escape; retBody, which is JSON in a string, holds little else.
 func skipString(b []byte, i int) int {
-	for i++; i < len(b); i++ {
-		switch b[i] {
-		case '"':
+	i++
+	n := bytes.IndexByte(b[i:], '"')
+	if n < 0 {
+		return -1
+	}
+	if n == 0 || bytes.IndexByte(b[i:i+n], '\\') < 0 {
+		return i + n + 1
+	}
+	for ; i < len(b); i++ {
+		if b[i] == '"' {
 			return i + 1
-		case '\\':
+		}
+		if b[i] == '\\' {
 			i++
 		}
 	}
@@ -94,83 +103,138 @@ func skipNested(b []byte, i int) int {
 	return -1
 }
 
-// eachField calls f with each key and raw value of the object that is all of b. A key that stands twice is given twice.
-func eachField(b []byte, f func(key, raw []byte)) error {
-	if len(b) == 0 || b[0] != '{' {
-		return errJSON
+// A cursor walks over a JSON text once. Its place is negative when the text is broken.
+type cursor struct {
+	b []byte
+	i int
+}
+
+// take gives the raw value at the cursor and steps over it; nil when there is none.
+func (c *cursor) take() []byte {
+	if c.i < 0 {
+		return nil
 	}
-	i := skipSpace(b, 1)
-	if i < len(b) && b[i] == '}' {
-		return atEnd(b, i+1)
+	from := c.i
+	if c.i = skipValue(c.b, from); c.i < 0 {
+		return nil
+	}
+	return c.b[from:c.i]
+}
+
+// opens steps behind an opening bracket, or breaks.
+func (c *cursor) opens(bracket byte) bool {
+	if c.i < 0 || c.i >= len(c.b) || c.b[c.i] != bracket {
+		c.i = -1
+		return false
+	}
+	c.i = skipSpace(c.b, c.i+1)
+	return true
+}
+
+// closes steps behind a closing bracket, or a comma, and says whether it was the bracket. Anything else breaks.
+func (c *cursor) closes(bracket byte) bool {
+	c.i = skipSpace(c.b, c.i)
+	if c.i >= len(c.b) || c.b[c.i] != bracket && c.b[c.i] != ',' {
+		c.i = -1
+		return true
+	}
+	closed := c.b[c.i] == bracket
+	c.i++
+	if !closed {
+		c.i = skipSpace(c.b, c.i)
+	}
+	return closed
+}
+
+// at says whether the byte at the cursor is c.
+func (c *cursor) at(b byte) bool { return c.i >= 0 && c.i < len(c.b) && c.b[c.i] == b }
+
+// fields walks over an object and calls f with each key, the cursor at its value. A value that f leaves is stepped
+// over. A key that stands twice comes twice.
+func (c *cursor) fields(f func(key []byte)) {
+	if !c.opens('{') {
+		return
+	}
+	if c.at('}') {
+		c.i++
+		return
 	}
 	for {
-		if i >= len(b) || b[i] != '"' {
-			return errJSON
+		if !c.at('"') {
+			c.i = -1
+			return
 		}
-		end := skipString(b, i)
-		if end < 0 {
-			return errJSON
+		quoted := c.take()
+		if quoted == nil {
+			return
 		}
-		key := b[i+1 : end-1]
+		key := quoted[1 : len(quoted)-1]
 		if bytes.IndexByte(key, '\\') >= 0 {
-			key = appendUnquoted(nil, b[i:end])
+			key = appendUnquoted(nil, quoted)
 		}
-		if i = skipSpace(b, end); i >= len(b) || b[i] != ':' {
-			return errJSON
+		if c.i = skipSpace(c.b, c.i); !c.at(':') {
+			c.i = -1
+			return
 		}
-		i = skipSpace(b, i+1)
-		if end = skipValue(b, i); end < 0 {
-			return errJSON
+		c.i = skipSpace(c.b, c.i+1)
+		before := c.i
+		if f(key); c.i == before {
+			c.take()
 		}
-		f(key, b[i:end])
-		if i = skipSpace(b, end); i >= len(b) {
-			return errJSON
-		}
-		switch b[i] {
-		case '}':
-			return atEnd(b, i+1)
-		case ',':
-			i = skipSpace(b, i+1)
-		default:
-			return errJSON
+		if c.i < 0 || c.closes('}') {
+			return
 		}
 	}
+}
+
+// items walks over an array and calls f with the cursor at each item.
+func (c *cursor) items(f func()) {
+	if !c.opens('[') {
+		return
+	}
+	if c.at(']') {
+		c.i++
+		return
+	}
+	for {
+		before := c.i
+		if f(); c.i == before {
+			c.take()
+		}
+		if c.i < 0 || c.closes(']') {
+			return
+		}
+	}
+}
+
+// end says whether the text was well-formed and is used up.
+func (c *cursor) end() error {
+	if c.i < 0 || skipSpace(c.b, c.i) != len(c.b) {
+		return errJSON
+	}
+	return nil
+}
+
+// eachField calls f with each key and raw value of the object that is all of b.
+func eachField(b []byte, f func(key, raw []byte)) error {
+	c := cursor{b: b}
+	c.fields(func(key []byte) {
+		if raw := c.take(); raw != nil {
+			f(key, raw)
+		}
+	})
+	return c.end()
 }
 
 // eachItem calls f with each raw value of the array that is all of b.
 func eachItem(b []byte, f func(raw []byte)) error {
-	if len(b) == 0 || b[0] != '[' {
-		return errJSON
-	}
-	i := skipSpace(b, 1)
-	if i < len(b) && b[i] == ']' {
-		return atEnd(b, i+1)
-	}
-	for {
-		end := skipValue(b, i)
-		if end < 0 {
-			return errJSON
+	c := cursor{b: b}
+	c.items(func() {
+		if raw := c.take(); raw != nil {
+			f(raw)
 		}
-		f(b[i:end])
-		if i = skipSpace(b, end); i >= len(b) {
-			return errJSON
-		}
-		switch b[i] {
-		case ']':
-			return atEnd(b, i+1)
-		case ',':
-			i = skipSpace(b, i+1)
-		default:
-			return errJSON
-		}
-	}
-}
-
-func atEnd(b []byte, i int) error {
-	if skipSpace(b, i) != len(b) {
-		return errJSON
-	}
-	return nil
+	})
+	return c.end()
 }
 
 // appendUnquoted appends what the JSON string raw says. Escapes that JSON does not have stand for themselves.

@@ -95,8 +95,9 @@ func readPushEvent(p *Push, event []byte) error {
 			orderNo = code(raw)
 		}
 	})
-	scan, ok := readScan(event)
-	if !ok || !isCode(scan.WaybillNo, 1, 20) {
+	c := cursor{b: event}
+	scan, ok := readScan(&c, &courier.Scan{})
+	if !ok || c.end() != nil || !isCode(scan.WaybillNo, 1, 20) {
 		return ErrPushEvent
 	}
 	p.WaybillNo, p.OrderNo, p.Scan = scan.WaybillNo, cut(orderNo, 50), scan

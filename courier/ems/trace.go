@@ -59,40 +59,16 @@ func readTrace(t *courier.Trace, raw []byte, waybillNo string) error {
 	if value == nil {
 		return nil
 	}
-	items := value
-	if value[0] == '{' {
-		items = nil
-		if err := eachField(value, func(key, raw []byte) {
-			if string(key) == "responseItems" {
-				items = raw
-			}
-		}); err != nil {
-			return errBody
-		}
-		if items, _, ok = unwrap(items, nil); !ok {
-			return errBody
-		}
-		if items == nil {
-			return nil
-		}
+	r := traceReader{cursor: cursor{b: value}, t: t, waybillNo: waybillNo}
+	if value[0] == '[' {
+		r.list()
+	} else if err := r.object(); err != nil {
+		return err
 	}
-	others := 0
-	if err := eachItem(items, func(raw []byte) {
-		s, ok := readScan(raw)
-		switch {
-		case !ok:
-			t.Unreadable++
-		case s.WaybillNo != "" && s.WaybillNo != waybillNo:
-			t.Unreadable++
-			others++
-		default:
-			s.WaybillNo = waybillNo
-			t.Scans = append(t.Scans, s)
-		}
-	}); err != nil {
+	if r.end() != nil {
 		return errBody
 	}
-	if others > 0 && len(t.Scans) == 0 {
+	if r.others > 0 && len(t.Scans) == 0 {
 		return errOther
 	}
 	byTime := func(a, b courier.Scan) int { return a.At.Compare(b.At) }
@@ -102,53 +78,109 @@ func readTrace(t *courier.Trace, raw []byte, waybillNo string) error {
 	return nil
 }
 
+// A traceReader goes over a trace once, in place.
+type traceReader struct {
+	cursor
+	t         *courier.Trace
+	waybillNo string
+	others    int // scans of another waybill
+	last      courier.Scan
+}
+
+func (r *traceReader) object() (err error) {
+	r.fields(func(key []byte) {
+		switch {
+		case string(key) != "responseItems":
+		case r.at('['):
+			r.list()
+		case r.at('"'): // a list in a string once more
+			err = readTrace(r.t, r.take(), r.waybillNo)
+		}
+	})
+	return err
+}
+
+func (r *traceReader) list() {
+	r.items(func() {
+		if !r.at('{') {
+			r.take()
+			r.t.Unreadable++
+			return
+		}
+		s, ok := readScan(&r.cursor, &r.last)
+		switch {
+		case !ok:
+			r.t.Unreadable++
+		case s.WaybillNo != "" && s.WaybillNo != r.waybillNo:
+			r.t.Unreadable++
+			r.others++
+		default:
+			s.WaybillNo = r.waybillNo
+			r.t.Scans = append(r.t.Scans, s)
+			r.last = s
+		}
+	})
+}
+
 // Longest values that are taken in. The document's are shorter (§2.4); a code or an organisation's number is part of a
 // scan's identity and of an index.
 const (
 	longestCode = 32
+	longestOrg  = 64
 	longestName = 600
 	longestDesc = 4000
 )
 
-// readScan reads one event. Without a time and a code it cannot be one.
-func readScan(raw []byte) (courier.Scan, bool) {
+// readScan reads the event at the cursor. Without a time and a code it cannot be one. Neighbouring scans are much alike:
+// what the last one had too is not copied again.
+func readScan(c *cursor, last *courier.Scan) (courier.Scan, bool) {
 	var s courier.Scan
-	var at, traceNo string
-	err := eachField(raw, func(key, raw []byte) {
+	var at []byte
+	var traceNo string
+	c.fields(func(key []byte) {
+		raw := c.take()
 		switch string(key) {
 		case "waybillNo":
-			s.WaybillNo = code(raw)
+			s.WaybillNo = alike(raw, last.WaybillNo, longestCode)
 		case "traceNo":
-			traceNo = code(raw)
+			traceNo = alike(raw, last.WaybillNo, longestCode)
 		case "opTime":
-			at = code(raw)
+			at = raw
 		case "opCode":
-			s.Code = code(raw)
+			s.Code = alike(raw, last.Code, longestCode+1)
 		case "opName":
-			s.Name = cut(text(raw), longestName)
+			s.Name = alike(raw, last.Name, longestName)
 		case "opDesc":
 			s.Desc = vault.Conceal(cut(text(raw), longestDesc))
 		case "opOrgCode":
-			s.OrgCode = code(raw)
+			s.OrgCode = alike(raw, last.OrgCode, longestOrg)
 		case "opOrgName":
-			s.OrgName = cut(text(raw), longestName)
+			s.OrgName = alike(raw, last.OrgName, longestName)
 		case "opOrgProvName":
-			s.Province = cut(text(raw), longestName)
+			s.Province = alike(raw, last.Province, longestName)
 		case "opOrgCity":
-			s.City = cut(text(raw), longestName)
+			s.City = alike(raw, last.City, longestName)
 		case "deliverCode":
-			s.DeliverCode = code(raw)
+			s.DeliverCode = alike(raw, last.DeliverCode, longestCode)
 		case "attemptDeliveryCode":
-			s.AttemptCode = code(raw)
+			s.AttemptCode = alike(raw, last.AttemptCode, longestCode)
 		}
 	})
 	if s.WaybillNo == "" {
 		s.WaybillNo = traceNo
 	}
-	if err != nil || s.Code == "" || len(s.Code) > longestCode {
+	if c.i < 0 || s.Code == "" || len(s.Code) > longestCode {
 		return courier.Scan{}, false
 	}
-	s.OrgCode, s.DeliverCode, s.AttemptCode = cut(s.OrgCode, 64), cut(s.DeliverCode, longestCode), cut(s.AttemptCode, longestCode)
-	s.At, err = readTime(at)
-	return s, err == nil
+	var ok bool
+	s.At, ok = readTime(at)
+	return s, ok
+}
+
+// alike is the text of raw without blanks around it, cut. When it is known, known itself comes back.
+func alike(raw []byte, known string, longest int) string {
+	if len(raw) == len(known)+2 && raw[0] == '"' && string(raw[1:len(raw)-1]) == known {
+		return known
+	}
+	return cut(code(raw), longest)
 }

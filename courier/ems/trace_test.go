@@ -211,14 +211,14 @@ func TestTimesAreBeijings(t *testing.T) {
 	t.Parallel()
 	want := time.Date(2026, 1, 1, 16, 4, 5, 0, time.UTC)
 	for _, s := range []string{
-		"2026-01-02 00:04:05", "2026-01-02 00:04:05.0", "2026-01-02T00:04:05", "2026/01/02 00:04:05", "20260102000405", "2026-1-2 0:4:5",
+		"2026-01-02 00:04:05", " 2026-01-02 00:04:05", "2026-01-02 00:04:05.0", "2026-01-02T00:04:05", "2026/01/02 00:04:05", "20260102000405", "2026-1-2 0:4:5",
 	} {
-		if got, err := readTime(s); err != nil || !got.Equal(want) || got.Location() != time.UTC {
-			t.Errorf("%s: %v, %v; want %v", s, got, err, want)
+		if got, ok := readTime([]byte(`"` + s + `"`)); !ok || !got.Equal(want) || got.Location() != time.UTC {
+			t.Errorf("%s: %v, %v; want %v", s, got, ok, want)
 		}
 	}
-	for _, s := range []string{"", "2026-02-30 00:00:00", "2026-01-02", "1999-12-31 23:59:59", "9999-01-01 00:00:00", "现在"} {
-		if got, err := readTime(s); err == nil {
+	for _, s := range []string{"", "2026-02-30 00:00:00", "2026-00-01 00:00:00", "2026-01-02 24:00:00", "2026-01-02 23:60:00", "2026-01-02", "1999-12-31 23:59:59", "9999-01-01 00:00:00", "现在"} {
+		if got, ok := readTime([]byte(`"` + s + `"`)); ok {
 			t.Errorf("%s: %v, want an error", s, got)
 		}
 	}
