@@ -31,7 +31,7 @@ type Options struct {
 	Concurrency int     // calls in flight; 64
 	Rate        float64 // calls a second that this process may make, 0 for no limit; bounds the chunk, the Asker does the waiting
 
-	// SweepEvery is the wall time between two looks for cancelled deliveries whose waybills are still asked about; 10 min.
+	// SweepEvery is the wall time between two looks for cancelled deliveries whose waybills are still asked about; 1 min.
 	SweepEvery time.Duration
 }
 
@@ -42,7 +42,7 @@ func (o Options) withDefaults() Options {
 	o.Chunk = cmp.Or(o.Chunk, 500)
 	o.Lanes = cmp.Or(o.Lanes, 4)
 	o.Concurrency = cmp.Or(o.Concurrency, 64)
-	o.SweepEvery = cmp.Or(o.SweepEvery, 10*time.Minute)
+	o.SweepEvery = cmp.Or(o.SweepEvery, time.Minute)
 	if o.Rate > 0 {
 		o.Chunk = min(o.Chunk, max(1, int(o.Rate*chunkSeconds)/o.Lanes))
 	}
@@ -67,6 +67,7 @@ type Poller struct {
 	cursor cursor
 	hinted time.Time // wall: when hints were last taken
 	swept  time.Time // wall: when cancelled deliveries were last looked for
+	looked time.Time // the same in business time; zero until it was done once
 
 	away atomic.Bool // EMS did not answer last time: begin with a single question
 }
@@ -132,9 +133,9 @@ const hintsEvery = time.Second
 // prepare takes in what others have left: hints, and cancelled deliveries. One lane at a time does it, and none when it
 // has just been done.
 func (p *Poller) prepare(ctx context.Context, wait time.Duration) error {
-	wall := p.clock.Wall()
+	now, wall := p.clock.Now(), p.clock.Wall()
 	p.mu.Lock()
-	hints, sweep := wall.Sub(p.hinted) >= wait, wall.Sub(p.swept) >= p.opts.SweepEvery
+	hints, sweep, since := wall.Sub(p.hinted) >= wait, wall.Sub(p.swept) >= p.opts.SweepEvery, p.looked
 	if hints {
 		p.hinted = wall
 	}
@@ -143,22 +144,25 @@ func (p *Poller) prepare(ctx context.Context, wait time.Duration) error {
 	}
 	p.mu.Unlock()
 	if hints {
-		known, strangers, err := p.takeHints(ctx, p.clock.Now())
+		known, strangers, err := p.takeHints(ctx, now)
 		if err != nil {
 			return fmt.Errorf("take push hints: %w", err)
 		}
 		p.metrics.hints(known, strangers)
 	}
 	if sweep {
-		if err := p.stopCancelled(ctx); err != nil {
-			p.mu.Lock()
-			p.swept = time.Time{}
-			p.mu.Unlock()
+		if err := p.stopCancelled(ctx, since); err != nil {
 			return fmt.Errorf("stop asking about cancelled deliveries: %w", err)
 		}
+		p.mu.Lock()
+		p.looked = now.Add(-sweepOverlap)
+		p.mu.Unlock()
 	}
 	return nil
 }
+
+// sweepOverlap covers cancellations that were under way at the last look.
+const sweepOverlap = 24 * time.Hour
 
 // first takes one chunk by itself: most rounds find nothing due, and after an outage one question tells enough.
 func (p *Poller) first(ctx context.Context, r *round) (int, error) {

@@ -2,6 +2,7 @@ package tracking
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -289,22 +290,22 @@ func writeWaybills(ctx context.Context, tx *sqlx.Tx, all []news) error {
 	return err
 }
 
-// stopCancelled ends asking about deliveries that were cancelled. Whoever cancels need not know about waybills, and would
-// lock them in the wrong order; an empty trace is quiet, so that a poll does not notice by itself.
-func (p *Poller) stopCancelled(ctx context.Context) error {
+// stopCancelled ends asking about deliveries that were cancelled since a time. Whoever cancels may not wait for a waybill
+// that is being asked about, and an empty trace is quiet, so that the poll does not notice by itself.
+func (p *Poller) stopCancelled(ctx context.Context, since time.Time) error {
 	_, err := p.db.ExecContext(ctx, `
 		UPDATE waybills SET next_poll_at = NULL, stage = 'cancelled'
 		WHERE delivery_id IN (
 			SELECT w.delivery_id
 			FROM deliveries d JOIN waybills w ON w.delivery_id = d.id
-			WHERE d.status = 'cancelled' AND w.next_poll_at IS NOT NULL AND w.stage <> 'cancelled'
-			FOR UPDATE OF w SKIP LOCKED)`)
+			WHERE d.status = 'cancelled' AND d.updated_at >= $1 AND w.next_poll_at IS NOT NULL AND w.stage <> 'cancelled'
+			FOR UPDATE OF w SKIP LOCKED)`, since)
 	return err
 }
 
 // OldestDue is the time since which the longest waiting waybill is due; ok is false when none is.
 func OldestDue(ctx context.Context, q sqlx.QueryerContext, now time.Time) (at time.Time, ok bool, err error) {
-	var oldest pq.NullTime
+	var oldest sql.NullTime
 	err = q.QueryRowxContext(ctx, `
 		SELECT (SELECT next_poll_at FROM waybills WHERE next_poll_at <= $1 ORDER BY next_poll_at, delivery_id LIMIT 1)`, now).Scan(&oldest)
 	if err != nil {

@@ -607,6 +607,28 @@ func TestCancelledDeliveriesAreNotAskedAbout(t *testing.T) {
 	}
 }
 
+// Cancelling passes over a waybill that is being asked about; the next look finds it.
+func TestADeliveryCancelledWhileItIsAskedAboutIsLeftAloneAfterwards(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	ids, _ := seed(t, db, 1)
+	ems, c := newFakeEMS(), newClock(hour(10))
+	ems.before = func(ctx context.Context, _ string) error {
+		_, err := db.ExecContext(ctx, `UPDATE deliveries SET status = 'cancelled', updated_at = $2 WHERE id = $1`, ids[0], hour(10))
+		return err
+	}
+	p := newTestPoller(t, db, ems, c, Options{SweepEvery: time.Nanosecond})
+	pollRound(t, p)
+	c.set(hour(20))
+	pollRound(t, p)
+	if n := ems.calls.Load(); n != 1 {
+		t.Errorf("asked %d times, want once, before it was cancelled", n)
+	}
+	if n := count(t, db, `SELECT count(*) FROM waybills WHERE next_poll_at IS NULL AND stage = 'cancelled'`); n != 1 {
+		t.Error("the waybill is still due")
+	}
+}
+
 func TestATraceOfTenThousandScans(t *testing.T) {
 	t.Parallel()
 	db := dbtest.Open(t)

@@ -2,13 +2,13 @@ package tracking
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 
 	"emsd/courier"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 )
 
 // A Reader reads what tracking has stored, for pages and the API.
@@ -19,7 +19,7 @@ func NewReader(db *sqlx.DB) *Reader { return &Reader{db} }
 
 // Timeline reads what has happened to a delivery, oldest first, in our own words.
 func (r *Reader) Timeline(ctx context.Context, delivery uuid.UUID) ([]Step, error) {
-	var orderedAt pq.NullTime
+	var orderedAt sql.NullTime
 	err := r.db.QueryRowxContext(ctx, `SELECT max(ordered_at) FROM waybills WHERE delivery_id = $1`, delivery).Scan(&orderedAt)
 	if err != nil {
 		return nil, fmt.Errorf("read when delivery %s was ordered: %w", delivery, err)
