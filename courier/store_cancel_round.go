@@ -111,6 +111,8 @@ func (o *Orderer) cancelAt(ctx context.Context, tx *sqlx.Tx, from Status, ids []
 		ID  uuid.UUID `db:"id"`
 		Fen int64     `db:"fen"`
 	}
+	// A waybill that is being asked about is passed over: tracking locks it before the delivery, so that waiting for it
+	// here would be a deadlock. Tracking looks for cancelled deliveries itself.
 	err = tx.SelectContext(ctx, &refunds, `
 		WITH gone AS (
 			UPDATE deliveries d
@@ -119,8 +121,10 @@ func (o *Orderer) cancelAt(ctx context.Context, tx *sqlx.Tx, from Status, ids []
 			RETURNING d.id, d.waybill_no, d.refund_due_fen
 		), unused AS (
 			UPDATE numbers SET state = 'void' FROM gone WHERE numbers.waybill_no = gone.waybill_no
+		), idle AS MATERIALIZED (
+			SELECT delivery_id FROM waybills WHERE delivery_id = ANY($1::uuid[]) FOR UPDATE SKIP LOCKED
 		), untracked AS (
-			UPDATE waybills w SET next_poll_at = NULL, stage = 'cancelled' FROM gone WHERE w.delivery_id = gone.id
+			UPDATE waybills w SET next_poll_at = NULL, stage = 'cancelled' FROM gone JOIN idle ON idle.delivery_id = gone.id WHERE w.delivery_id = gone.id
 		), unlabelled AS (
 			UPDATE labels l SET next_attempt_at = NULL FROM gone WHERE l.delivery_id = gone.id
 		)
