@@ -135,6 +135,12 @@ func (r *Rotator) reseal(ctx context.Context, key uint32, c Column, now time.Tim
 		return 0, false, err
 	}
 	defer tx.Rollback()
+	// The planner knows nothing of the chunk's size, and a table without statistics looks small to it: it would read the
+	// table whole for every chunk.
+	_, err = tx.ExecContext(ctx, `SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off`)
+	if err != nil {
+		return 0, false, fmt.Errorf("plan a chunk: %w", err)
+	}
 	after, done, err := position(ctx, tx, key, c)
 	if err != nil || done {
 		return 0, done, err
