@@ -106,7 +106,7 @@ func (c *Client) call(ctx context.Context, action string, params map[string]stri
 		GetConn: func(string) { connected.Store(false) },
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	})
-	req := c.http.R().SetContext(ctx).SetHeader("Authorization", r.authorization(c.cfg.AccessKeyID, c.cfg.AccessKeySecret.Reveal()))
+	req := c.http.R().SetContext(ctx).SetHeader("Authorization", r.authorization(c.cfg.AccessKeyID, c.cfg.AccessKeySecret))
 	for name, value := range r.headers {
 		if name != "host" {
 			req.SetHeader(name, value)

@@ -34,7 +34,7 @@ func config(url string) Config {
 	for i, m := range notify.Milestones {
 		templates[string(m)] = fmt.Sprintf("SMS_%d", 100+i)
 	}
-	return Config{URL: url, AccessKeyID: smssim.SampleAccessKeyID, AccessKeySecret: vault.Conceal(smssim.SampleAccessKeySecret),
+	return Config{URL: url, AccessKeyID: smssim.SampleAccessKeyID, AccessKeySecret: smssim.SampleAccessKeySecret,
 		SignName: smssim.SampleSignName, Templates: templates}
 }
 
@@ -427,7 +427,7 @@ func TestErrorsHoldNothingPersonal(t *testing.T) {
 			_, err := newClient(t, cfg).Send(t.Context(), sms())
 			var log bytes.Buffer
 			slog.New(slog.NewTextHandler(&log, nil)).Error("x", "err", err, "cfg", cfg)
-			text := log.String() + fmt.Sprintf("%v %+v %#v %s", err, err, *sendError(t, err), cfg.AccessKeySecret)
+			text := log.String() + fmt.Sprintf("%v %+v %#v %v %+v %#v", err, err, *sendError(t, err), cfg, cfg, cfg)
 			for _, secret := range []string{phone, "张", "%E5%BC%A0", smssim.SampleAccessKeySecret, "1200000001417"} {
 				if strings.Contains(text, secret) {
 					t.Errorf("%s, query=%t: %q stands in %s", name, inQuery, secret, text)
@@ -439,7 +439,7 @@ func TestErrorsHoldNothingPersonal(t *testing.T) {
 
 func TestConfigNamesWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	_, err := New(Config{URL: "http://example.com/", SignName: "【x】", AccessKeySecret: vault.Conceal("hush-hush"),
+	_, err := New(Config{URL: "http://example.com/", SignName: "【x】", AccessKeySecret: "hush-hush",
 		Templates: map[string]string{"handed_over": "101", "party": "SMS_1"}})
 	if err == nil {
 		t.Fatal("New = nil, want an error")

@@ -16,7 +16,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"emsd/courier/vault"
 	"emsd/notify"
 )
 
@@ -28,7 +27,7 @@ const DefaultURL = "https://dysmsapi.aliyuncs.com/"
 type Config struct {
 	URL             string // DefaultURL
 	AccessKeyID     string
-	AccessKeySecret vault.Secret
+	AccessKeySecret string
 	SignName        string            // approved, without brackets
 	Templates       map[string]string // milestone → approved template code
 
@@ -48,7 +47,13 @@ type Config struct {
 }
 
 // LogValue keeps the credentials out of a log.
-func (c Config) LogValue() slog.Value { return slog.StringValue("Aliyun SMS at " + c.URL) }
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// String names the account without its credentials.
+func (c Config) String() string { return "Aliyun SMS at " + c.URL }
+
+// GoString is String, so that %#v shows no more.
+func (c Config) GoString() string { return c.String() }
 
 func (c Config) withDefaults() Config {
 	c.URL = cmp.Or(c.URL, DefaultURL)
@@ -79,7 +84,7 @@ func (c Config) check() error {
 	if c.AccessKeyID == "" {
 		wrong("ACCESS_KEY_ID", "is missing")
 	}
-	if c.AccessKeySecret.IsZero() {
+	if c.AccessKeySecret == "" {
 		wrong("ACCESS_KEY_SECRET", "is missing")
 	}
 	if n := utf8.RuneCountInString(c.SignName); n < 2 || n > 30 || regexp.MustCompile(`[\[\]【】]`).MatchString(c.SignName) {
