@@ -16,7 +16,6 @@ const receiptChunk = 1000
 
 // A Receipt is a carrier's later word about one attempt, as a gateway passed it on. It holds no number.
 type Receipt struct {
-	Gateway    string
 	AttemptID  uuid.UUID // uuid.Nil when the id that came is not of our form
 	ProviderID string
 	Success    bool
@@ -47,12 +46,12 @@ func NewReceipts(db *sqlx.DB, g *Gateways, clock courier.Clock, opts Options, lo
 	return &Receipts{db: db, gateways: g, clock: clock, opts: opts.withDefaults(), log: log, metrics: m}
 }
 
-// Append stores receipts as they came and does nothing else: a gateway waits for its answer 700 ms at most (A.8).
+// Append stores receipts as a gateway posted them and does nothing else: it waits for its answer 700 ms at most (A.8).
 // When it returns nil they are kept for good.
-func (r *Receipts) Append(ctx context.Context, receipts []Receipt) error {
+func (r *Receipts) Append(ctx context.Context, gateway string, receipts []Receipt) error {
 	for len(receipts) > 0 {
 		n := min(len(receipts), receiptChunk)
-		if err := appendReceipts(ctx, r.db, receipts[:n], r.clock.Now()); err != nil {
+		if err := appendReceipts(ctx, r.db, gateway, receipts[:n], r.clock.Now()); err != nil {
 			return err
 		}
 		receipts = receipts[n:]

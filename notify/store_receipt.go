@@ -10,12 +10,12 @@ import (
 	"github.com/lib/pq"
 )
 
-func appendReceipts(ctx context.Context, db *sqlx.DB, receipts []Receipt, at time.Time) error {
+func appendReceipts(ctx context.Context, db *sqlx.DB, gateway string, receipts []Receipt, at time.Time) error {
 	n := len(receipts)
-	gateways, attempts, providers, codes := make([]string, n), make([]*string, n), make([]string, n), make([]string, n)
+	attempts, providers, codes := make([]*string, n), make([]string, n), make([]string, n)
 	successes := make([]bool, n)
 	for i, r := range receipts {
-		gateways[i], providers[i], codes[i], successes[i] = r.Gateway, cut(r.ProviderID, 200), cut(r.Code, 100), r.Success
+		providers[i], codes[i], successes[i] = cut(r.ProviderID, 200), cut(r.Code, 100), r.Success
 		if r.AttemptID != uuid.Nil {
 			id := r.AttemptID.String()
 			attempts[i] = &id
@@ -23,9 +23,9 @@ func appendReceipts(ctx context.Context, db *sqlx.DB, receipts []Receipt, at tim
 	}
 	_, err := db.ExecContext(ctx, `
 		INSERT INTO message_receipts (gateway, attempt_id, provider_id, success, code, received_at)
-		SELECT gateway, attempt_id, provider_id, success, code, $6
-		FROM unnest($1::text[], $2::uuid[], $3::text[], $4::boolean[], $5::text[]) AS r(gateway, attempt_id, provider_id, success, code)`,
-		pq.Array(gateways), pq.Array(attempts), pq.Array(providers), pq.Array(successes), pq.Array(codes), at)
+		SELECT $1, attempt_id, provider_id, success, code, $6
+		FROM unnest($2::uuid[], $3::text[], $4::boolean[], $5::text[]) AS r(attempt_id, provider_id, success, code)`,
+		gateway, pq.Array(attempts), pq.Array(providers), pq.Array(successes), pq.Array(codes), at)
 	if err != nil {
 		return fmt.Errorf("append %d receipts: %w", n, err)
 	}

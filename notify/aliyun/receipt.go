@@ -37,9 +37,9 @@ func ParseReceipts(body []byte) ([]notify.Receipt, error) {
 func readReceipt(element json.RawMessage) notify.Receipt {
 	var r report
 	if len(element) == 0 || element[0] != '{' || json.Unmarshal(element, &r) != nil {
-		return notify.Receipt{Gateway: "aliyun", Code: "unreadable"}
+		return notify.Receipt{Code: "unreadable"}
 	}
-	receipt := notify.Receipt{Gateway: "aliyun", ProviderID: r.BizID, Success: r.Success, Code: r.ErrCode}
+	receipt := notify.Receipt{ProviderID: r.BizID, Success: r.Success, Code: r.ErrCode}
 	if id, err := uuid.Parse(r.OutID); err == nil && len(r.OutID) == len(uuid.UUID{}.String()) {
 		receipt.AttemptID = id
 	}

@@ -217,7 +217,7 @@ func TestI5_UnderFaults(t *testing.T) {
 		mu.Lock()
 		to := receive
 		mu.Unlock()
-		if err != nil || parseErr != nil || to == nil || to.Append(r.Context(), list) != nil {
+		if err != nil || parseErr != nil || to == nil || to.Append(r.Context(), "aliyun", list) != nil {
 			rw.WriteHeader(http.StatusInternalServerError)
 			return
 		}
