@@ -1,0 +1,6 @@
+package bench
+
+import "context"
+
+func (b *bench) measureAccept(context.Context) error  { return nil }
+func (b *bench) measureLatency(context.Context) error { return nil }
