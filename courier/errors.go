@@ -70,8 +70,13 @@ type Fault struct {
 	Detail string `json:"detail"` // plain Chinese: what is wrong and what to do
 }
 
-// Pointer gives the JSON pointer of the field.
-func (f Fault) Pointer() string { return "/" + strings.ReplaceAll(f.Field, ".", "/") }
+// Pointer gives the JSON pointer of the field; a fault of the whole document has none.
+func (f Fault) Pointer() string {
+	if f.Field == "" {
+		return ""
+	}
+	return "/" + strings.ReplaceAll(f.Field, ".", "/")
+}
 
 // Faults is every fault of one application at once.
 type Faults []Fault

@@ -19,8 +19,8 @@ type Tariff struct {
 
 // A Quotation is what one envelope costs.
 type Quotation struct {
-	Zone   string
-	FeeFen int64
+	Zone string
+	Fen  int64
 }
 
 // Quote gives the postage to a province by the tariff in force; false when none is. Where several apply the one that

@@ -36,8 +36,8 @@ func TestQuoteTakesTheTariffInForce(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			q, ok := Quote(tariffs, tt.province, tt.weightG, tt.now)
-			if ok != tt.ok || q.FeeFen != tt.fen {
-				t.Errorf("Quote = %d, %v, want %d, %v", q.FeeFen, ok, tt.fen, tt.ok)
+			if ok != tt.ok || q.Fen != tt.fen {
+				t.Errorf("Quote = %d, %v, want %d, %v", q.Fen, ok, tt.fen, tt.ok)
 			}
 		})
 	}

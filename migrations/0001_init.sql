@@ -96,7 +96,7 @@ CREATE TABLE deliveries (
     consent_at        timestamptz,
     consent_notice    text NOT NULL DEFAULT '',
     approved_at       timestamptz NOT NULL,
-    payment_method    text NOT NULL CONSTRAINT deliveries_payment_method CHECK (payment_method IN ('prepaid', 'collect')),
+    payment_method    text NOT NULL,
 
     -- Sealed: see courier/vault. The *_lookup columns are keyed hashes for search.
     name_sealed       bytea NOT NULL,
@@ -144,6 +144,8 @@ CREATE TABLE deliveries (
     -- I-2: nothing is ordered before the payment rule is met.
     CONSTRAINT i2_paid_before_order CHECK (
         status IN ('refused', 'awaiting_payment', 'cancelled') OR payment_method = 'collect' OR paid_fen >= fee_fen),
+    -- R-10: another payer's method can be recorded only as what was refused.
+    CONSTRAINT deliveries_payment_method CHECK (status = 'refused' OR payment_method IN ('prepaid', 'collect')),
     CONSTRAINT refused_has_rule CHECK ((status = 'refused') = (rule IS NOT NULL AND reason IS NOT NULL)),
     CONSTRAINT waybill_from_ordering_on CHECK (
         waybill_no IS NOT NULL OR status IN ('refused', 'awaiting_payment', 'approved', 'cancelled')
@@ -158,6 +160,8 @@ CREATE UNIQUE INDEX i3_one_live_delivery ON deliveries (permit_no)
     WHERE status NOT IN ('refused', 'cancelled', 'returned', 'lost', 'delivered');
 CREATE UNIQUE INDEX i3_one_delivered_issue ON deliveries (permit_no, application_no)
     WHERE status NOT IN ('refused', 'cancelled', 'returned', 'lost');
+-- The same application refused again by the same rule is the same refusal.
+CREATE UNIQUE INDEX deliveries_refused_once ON deliveries (content_lookup, rule) WHERE status = 'refused';
 CREATE INDEX deliveries_permit ON deliveries (permit_no, created_at);
 CREATE INDEX deliveries_application ON deliveries (application_no);
 CREATE INDEX deliveries_phone ON deliveries (phone_lookup);
@@ -193,7 +197,8 @@ CREATE TABLE payments (
     delivery_id     uuid NOT NULL REFERENCES deliveries,
     kind            text NOT NULL CONSTRAINT payments_kind CHECK (kind IN ('payment', 'refund')),
     transaction_no  text NOT NULL,
-    method          text NOT NULL CONSTRAINT payments_method CHECK (method IN ('wechat', 'alipay', 'unionpay', 'cash')),
+    method          text NOT NULL CONSTRAINT payments_method -- unstated: tables of permits have no column for it
+                    CHECK (method IN ('wechat', 'alipay', 'unionpay', 'cash', 'unstated')),
     amount_fen      bigint NOT NULL CONSTRAINT payments_amount CHECK (amount_fen > 0),
     paid_at         timestamptz NOT NULL,
     recorded_at     timestamptz NOT NULL,
@@ -202,14 +207,14 @@ CREATE TABLE payments (
 );
 CREATE INDEX payments_delivery ON payments (delivery_id);
 
--- The pool of waybill numbers reserved with 020002. A number that was used is never free again.
+-- The pool of waybill numbers reserved with 020002. A number that was used is never free again; that it serves one
+-- delivery only is i3_one_waybill_no.
 CREATE TABLE numbers (
     waybill_no   text PRIMARY KEY,
     product      text NOT NULL,
     state        text NOT NULL CONSTRAINT numbers_state CHECK (state IN ('free', 'taken', 'void')),
     delivery_id  uuid,
-    reserved_at  timestamptz NOT NULL,
-    CONSTRAINT i3_number_for_one_delivery UNIQUE (delivery_id, waybill_no)
+    reserved_at  timestamptz NOT NULL
 );
 CREATE INDEX numbers_free ON numbers (product, waybill_no) WHERE state = 'free';
 
@@ -227,7 +232,7 @@ CREATE TABLE order_attempts (
     detail       text NOT NULL DEFAULT '',
     serial_no    text NOT NULL DEFAULT '',
     CONSTRAINT order_attempts_finished CHECK ((finished_at IS NULL) = (outcome IS NULL))
-);
+) WITH (fillfactor = 45); -- every row is written twice, the second time in its own page
 CREATE INDEX order_attempts_delivery ON order_attempts (delivery_id, started_at);
 
 -- Waybills that EMS made and nobody wants: an answer named another number than the one ordered, or came after the
