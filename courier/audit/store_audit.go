@@ -1,88 +1,172 @@
 package audit
 
 import (
+	"bufio"
 	"context"
 	"database/sql"
-	"encoding/json"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 )
 
 // chainLock makes writers take turns: the chain has one end.
 const chainLock = 0x61756469 // "audi"
 
-// Append writes an entry at the end of the chain when tx commits. It takes a lock until then: append last.
-func Append(ctx context.Context, tx *sqlx.Tx, e Entry) error {
-	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(chainLock)); err != nil {
-		return fmt.Errorf("append to the audit chain: %w", err)
+// Append writes entries at the end of the chain; they are there when tx commits. It holds a lock until then, so it is
+// the last thing a transaction does: everybody else who appends waits for its end, and one who holds the lock and then
+// waits for a row can deadlock with one who holds the row and waits for the lock.
+//
+// In a transaction that is REPEATABLE READ or stricter the end of the chain may be out of date; then the entry's number
+// is taken, and the insert fails rather than fork the chain.
+func Append(ctx context.Context, tx *sqlx.Tx, entries ...Entry) error {
+	if len(entries) == 0 {
+		return nil
 	}
-	var last struct {
-		ID   int64  `db:"id"`
-		Hash []byte `db:"hash"`
+	for _, e := range entries {
+		if err := e.check(); err != nil {
+			return err
+		}
 	}
-	err := tx.GetContext(ctx, &last, `SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1`)
-	if errors.Is(err, sql.ErrNoRows) {
-		last.Hash, err = genesis, nil
-	}
+	last, err := lockEnd(ctx, tx)
 	if err != nil {
 		return fmt.Errorf("append to the audit chain: %w", err)
 	}
-	if e.Detail == nil {
-		e.Detail = map[string]string{}
-	}
-	detail, err := json.Marshal(e.Detail)
-	if err != nil {
-		return err
-	}
-	e.At = e.At.Truncate(time.Microsecond)
-	l := Link{ID: last.ID + 1, Entry: e, Prev: last.Hash}
-	_, err = tx.ExecContext(ctx, `
-		INSERT INTO audit (id, at, actor, action, object, detail, prev_hash, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		l.ID, l.At, l.Actor, l.Action, l.Object, string(detail), l.Prev, l.hash())
-	if err != nil {
+	if err := insert(ctx, tx, last, entries); err != nil {
 		return fmt.Errorf("append to the audit chain: %w", err)
 	}
 	return nil
 }
 
-// Verify checks the chain in the database.
-func Verify(ctx context.Context, db *sqlx.DB) (Report, error) {
-	var v verifier
-	err := each(ctx, db, func(l Link) error {
-		v.next(l)
-		return nil
-	})
-	return v.report, err
-}
-
-// Export writes the chain as JSON lines, to be kept or checked elsewhere.
-func Export(ctx context.Context, db *sqlx.DB, w io.Writer) error {
-	enc := json.NewEncoder(w)
-	return each(ctx, db, func(l Link) error { return enc.Encode(l) })
-}
-
-func each(ctx context.Context, db *sqlx.DB, f func(Link) error) error {
-	rows, err := db.QueryxContext(ctx, `SELECT id, at, actor, action, object, detail, prev_hash, hash FROM audit ORDER BY id`)
-	if err != nil {
-		return fmt.Errorf("read the audit chain: %w", err)
+// lockEnd takes two statements on purpose: the second one's snapshot must be younger than the lock.
+func lockEnd(ctx context.Context, tx *sqlx.Tx) (link, error) {
+	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(chainLock)); err != nil {
+		return link{}, err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var l Link
-		var detail []byte
-		if err := rows.Scan(&l.ID, &l.At, &l.Actor, &l.Action, &l.Object, &detail, &l.Prev, &l.Hash); err != nil {
-			return fmt.Errorf("read the audit chain: %w", err)
+	var end struct {
+		ID   int64  `db:"id"`
+		Hash []byte `db:"hash"`
+	}
+	err := tx.GetContext(ctx, &end, `SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1`)
+	if errors.Is(err, sql.ErrNoRows) {
+		return link{hash: genesis}, nil
+	}
+	return link{id: end.ID, hash: end.Hash}, err
+}
+
+func insert(ctx context.Context, tx *sqlx.Tx, last link, entries []Entry) error {
+	var ids []int64
+	var at []time.Time
+	var actor, action, object, detail []string
+	var prev, hash [][]byte
+	for _, e := range entries {
+		e.At = e.At.Truncate(time.Microsecond)
+		if e.Detail == nil {
+			e.Detail = map[string]string{}
 		}
-		if err := json.Unmarshal(detail, &l.Detail); err != nil {
-			return fmt.Errorf("read the audit chain: detail of entry %d: %w", l.ID, err)
-		}
-		if err := f(l); err != nil {
+		text, err := encode(e.Detail)
+		if err != nil {
 			return err
 		}
+		l := link{id: last.id + 1, Entry: e, prev: last.hash}
+		l.hash = l.sum()
+		last = l
+		ids, at = append(ids, l.id), append(at, e.At)
+		actor, action, object = append(actor, e.Actor), append(action, e.Action), append(object, e.Object)
+		detail = append(detail, string(text))
+		prev, hash = append(prev, l.prev), append(hash, l.hash)
 	}
-	return rows.Err()
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO audit (id, at, actor, action, object, detail, prev_hash, hash)
+		SELECT id, at, actor, action, object, detail, prev_hash, hash
+		FROM unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::bytea[], $8::bytea[])
+			AS e(id, at, actor, action, object, detail, prev_hash, hash)`,
+		pq.Array(ids), pq.Array(at), pq.Array(actor), pq.Array(action), pq.Array(object), pq.Array(detail), pq.Array(prev), pq.Array(hash))
+	return err
+}
+
+// Verify checks the chain in the database, and that the entries noted in anchors stand in it.
+func Verify(ctx context.Context, db sqlx.QueryerContext, anchors ...Anchor) (Report, error) {
+	v := newVerifier(anchors)
+	err := each(ctx, db, func(r record) error {
+		v.next(r)
+		return nil
+	})
+	if err != nil {
+		return v.report, err
+	}
+	return v.end(), nil
+}
+
+// Export writes the chain as JSON lines, to be kept or checked elsewhere. What is malformed is written as it is.
+func Export(ctx context.Context, db sqlx.QueryerContext, w io.Writer) error {
+	out := bufio.NewWriter(w)
+	err := each(ctx, db, func(r record) error {
+		line, err := r.line()
+		if err != nil {
+			return fmt.Errorf("write entry %d: %w", r.ID, err)
+		}
+		_, err = out.Write(append(line, '\n'))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// page is how many entries a statement reads: a long one would hold back vacuum for the whole database.
+const page = 1000
+
+type row struct {
+	ID     int64  `db:"id"`
+	Micros string `db:"micros"`
+	Actor  string `db:"actor"`
+	Action string `db:"action"`
+	Object string `db:"object"`
+	Detail string `db:"detail"`
+	Prev   []byte `db:"prev_hash"`
+	Hash   []byte `db:"hash"`
+}
+
+func (r row) record() record {
+	at := r.Micros
+	if n, err := strconv.ParseInt(r.Micros, 10, 64); err == nil {
+		at = time.UnixMicro(n).UTC().Format(stamp)
+	}
+	return record{
+		ID: r.ID, At: at, Actor: r.Actor, Action: r.Action, Object: r.Object, Detail: []byte(r.Detail),
+		Prev: hex.EncodeToString(r.Prev), Hash: hex.EncodeToString(r.Hash),
+	}
+}
+
+func each(ctx context.Context, db sqlx.QueryerContext, f func(record) error) error {
+	for after := int64(math.MinInt64); ; {
+		var rows []row
+		// The time as a number: it depends on no session's zone, and infinity, which only a forger writes, is read too.
+		err := sqlx.SelectContext(ctx, db, &rows, `
+			SELECT id, trunc(EXTRACT(EPOCH FROM at) * 1000000)::text AS micros, actor, action, object, detail::text AS detail, prev_hash, hash
+			FROM audit
+			WHERE id > $1
+			ORDER BY id
+			LIMIT $2`, after, page)
+		if err != nil {
+			return fmt.Errorf("read the audit chain: %w", err)
+		}
+		for _, r := range rows {
+			after = r.ID
+			if err := f(r.record()); err != nil {
+				return err
+			}
+		}
+		if len(rows) < page {
+			return nil
+		}
+	}
 }
