@@ -1,0 +1,356 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"emsd/cmd/emsd/internal/api"
+	"emsd/cmd/emsd/internal/resident"
+	"emsd/cmd/emsd/internal/web"
+	"emsd/courier"
+	"emsd/courier/ems"
+	"emsd/courier/vault"
+	"emsd/migrations"
+	"emsd/notify"
+	"emsd/notify/aliyun"
+	"emsd/tracking"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// An app is the daemon with every part made and nothing running.
+type app struct {
+	cfg   Config
+	log   *slog.Logger
+	clock courier.Clock
+	db    *sqlx.DB
+	dsn   string
+	reg   *prometheus.Registry
+	vault *vault.Vault
+
+	ems       *ems.Client
+	service   *courier.Service
+	orderer   *courier.Orderer
+	publisher *courier.Publisher
+	inbox     *courier.Inbox
+	poller    *tracking.Poller
+	hints     *tracking.Hints
+	timeline  *tracking.Reader
+	planner   *notify.Planner
+	sender    *notify.Sender
+	resolver  *notify.Resolver
+	receipts  *notify.Receipts
+	aliyun    *aliyun.Client // nil when it is not among the gateways
+
+	feedGrew *broadcast
+	schedule *scheduler
+	rounds   *roundMetrics
+}
+
+// newApp makes the daemon: the database must be there, migrated and of this version, the key must open it.
+func newApp(ctx context.Context, cfg Config, clock courier.Clock, log *slog.Logger) (_ *app, err error) {
+	a := &app{cfg: cfg, log: log, clock: clock, reg: newRegistry(), feedGrew: newBroadcast()}
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	if a.dsn, err = withSession(string(cfg.DatabaseURL)); err != nil {
+		return nil, err
+	}
+	if a.db, err = openDatabase(ctx, string(cfg.DatabaseURL), cfg.DatabasePool); err != nil {
+		return nil, err
+	}
+	if err = migrations.Check(ctx, a.db.DB); err != nil {
+		return nil, err
+	}
+	master, err := vault.ReadMasterKey(cfg.MasterKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	if a.vault, err = vault.Open(ctx, a.db, master, clock.Now()); err != nil {
+		return nil, err
+	}
+	if a.ems, err = ems.New(cfg.EMS.client(clock), log, ems.NewMetrics(a.reg)); err != nil {
+		return nil, err
+	}
+	a.service = courier.New(a.db, a.vault, clock, courier.Options{PaymentMethods: cfg.PaymentMethods, WeightG: cfg.WeightG})
+	a.orderer = courier.NewOrderer(a.db, a.vault, a.ems, clock, cfg.orderOptions(), log, courier.NewOrderMetrics(a.reg))
+	a.publisher = courier.NewPublisher(a.db)
+	a.inbox = courier.NewInbox(a.service, log)
+	a.poller = tracking.NewPoller(a.db, a.vault, a.ems, clock,
+		tracking.Options{Concurrency: cfg.EMS.Concurrency, Rate: cfg.EMS.Rate}, log, tracking.NewMetrics(a.reg))
+	a.hints = tracking.NewHints(a.db)
+	a.timeline = tracking.NewReader(a.db)
+	if err = a.makeNotify(); err != nil {
+		return nil, err
+	}
+	a.reg.MustRegister(newDueCollector(a.db, clock.Now, clock.Wall))
+	a.makeSchedule()
+	return a, nil
+}
+
+func (a *app) makeNotify() error {
+	var list []notify.Gateway
+	for _, name := range a.cfg.SMS {
+		switch name {
+		case "log":
+			list = append(list, notify.NewLogGateway(a.log))
+		case "aliyun":
+			templates, err := a.cfg.Aliyun.templates()
+			if err != nil {
+				return err
+			}
+			a.aliyun, err = aliyun.New(aliyun.Config{URL: a.cfg.Aliyun.URL, AccessKeyID: a.cfg.Aliyun.AccessKeyID,
+				AccessKeySecret: string(a.cfg.Aliyun.AccessKeySecret), SignName: a.cfg.Aliyun.SignName, Templates: templates, CAFile: a.cfg.Aliyun.CAFile})
+			if err != nil {
+				return err
+			}
+			list = append(list, a.aliyun)
+		}
+	}
+	gateways, err := notify.NewGateways(list...)
+	if err != nil {
+		return err
+	}
+	policy := notify.DefaultPolicy()
+	if policy.Quiet, err = notify.ParseWindow(a.cfg.QuietHours); err != nil {
+		return fmt.Errorf("EMSD_QUIET_HOURS: %w", err)
+	}
+	metrics := notify.NewMetrics(a.reg, gateways)
+	opts := a.cfg.notifyOptions(&policy)
+	a.planner = notify.NewPlanner(a.db, a.clock, a.log, metrics)
+	a.sender = notify.NewSender(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
+	a.resolver = notify.NewResolver(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
+	a.receipts = notify.NewReceipts(a.db, gateways, a.clock, opts, a.log, metrics)
+	return nil
+}
+
+// makeSchedule names every round, when it runs, and what wakes it.
+func (a *app) makeSchedule() {
+	s, spec := &scheduler{log: a.log, done: a.roundDone}, a.cfg.Schedule
+	if a.cfg.TimeScale > 1 {
+		s.tick = max(20*time.Millisecond, time.Duration(float64(10*time.Minute)/a.cfg.TimeScale))
+	}
+	s.add("inbox", spec.Inbox, a.inbox.Round, courier.WakeInbox)
+	s.add("numbers", spec.Numbers, a.orderer.NumberRound)
+	s.add("order", spec.Order, a.orderer.OrderRound, courier.WakeOrders)
+	s.add("reconcile", spec.Reconcile, a.orderer.ReconcileRound)
+	s.add("cancel", spec.Cancel, a.orderer.CancelRound, courier.WakeOrders)
+	s.add("label", spec.Label, a.orderer.LabelRound, courier.WakeOrders, courier.WakeEvents)
+	s.add("poll", spec.Poll, a.poller.Round, courier.WakePolls)
+	s.add("publish", spec.Publish, a.publisher.Round, courier.WakeEvents)
+	s.add("send", spec.Send, a.tell, courier.WakePublished, courier.WakeMessages)
+	s.add("resolve", spec.Resolve, a.resolve, courier.WakeMessages)
+	s.add("keys", spec.Keys, a.keys)
+	s.add("purge", spec.Purge, a.purge)
+	a.schedule = s
+	names := make([]string, len(s.rounds))
+	for i, r := range s.rounds {
+		names[i] = r.name
+	}
+	a.rounds = newRoundMetrics(a.reg, names)
+}
+
+// tell turns news into messages and sends what is due.
+func (a *app) tell(ctx context.Context) error {
+	return errors.Join(a.planner.Round(ctx), a.sender.Round(ctx))
+}
+
+// resolve joins receipts to attempts, then asks about those whose reply was lost.
+func (a *app) resolve(ctx context.Context) error {
+	return errors.Join(a.receipts.Round(ctx), a.resolver.Round(ctx))
+}
+
+// idempotencyAge is how long an answer can be had again under its key.
+const idempotencyAge = 7 * 24 * time.Hour
+
+// purge makes partitions ahead and drops what nobody needs any more.
+func (a *app) purge(ctx context.Context) error {
+	return errors.Join(
+		tracking.EnsurePartitions(ctx, a.db, a.clock.Now(), 3),
+		a.service.PurgeIdempotency(ctx, a.clock.Wall().Add(-idempotencyAge)),
+	)
+}
+
+func (a *app) roundDone(ctx context.Context, name string, took time.Duration, err error) {
+	a.rounds.seconds.WithLabelValues(name).Observe(took.Seconds())
+	if err != nil {
+		a.rounds.runs.WithLabelValues(name, "failed").Inc()
+		a.log.Warn("round failed, it runs again at its next turn", "round", name, "error", err)
+		return
+	}
+	a.rounds.runs.WithLabelValues(name, "ok").Inc()
+	a.rounds.lastSuccess.WithLabelValues(name).SetToCurrentTime()
+}
+
+// A face is a listener and what it serves.
+type face struct {
+	name    string
+	addr    string
+	handler http.Handler
+	ln      net.Listener
+}
+
+// faces makes the three handlers.
+func (a *app) faces(stopping <-chan struct{}) []*face {
+	backOffice := web.Log(a.log, api.New(a.service, a.orderer, a.timeline, a.db, a.clock, api.Feed{Grew: a.feedGrew.next, Stopping: stopping}, a.log))
+	public := web.Log(a.log, resident.New(resident.Config{EMSSecret: string(a.cfg.EMS.Secret), ReceiptSecret: string(a.cfg.ReceiptSecret)},
+		a.hints, a.receipts, a.receiptParsers(), a.clock, a.log))
+	ops := opsHandler(a.reg, []check{
+		{"database", func(ctx context.Context) error { return a.db.PingContext(ctx) }},
+		{"schema", func(ctx context.Context) error { return migrations.Check(ctx, a.db.DB) }},
+		{"ems", func(context.Context) error {
+			if a.ems.Open() {
+				return errors.New("EMS does not answer: orders and tracking wait, intake and messages go on")
+			}
+			return nil
+		}},
+	})
+	return []*face{{name: "back office", addr: a.cfg.Listen, handler: backOffice}, {name: "public", addr: a.cfg.PublicListen, handler: public},
+		{name: "operations", addr: a.cfg.OpsListen, handler: ops}}
+}
+
+func (a *app) receiptParsers() map[string]resident.ReceiptParser {
+	if a.aliyun == nil {
+		return nil
+	}
+	return map[string]resident.ReceiptParser{"aliyun": aliyun.ParseReceipts}
+}
+
+// run serves until ctx ends, then stops in order: no new requests, no new claims, what is in flight is finished,
+// and the database is closed last. started gets the three addresses, in the order of faces, once they listen.
+func (a *app) run(ctx context.Context, started func(addrs []string)) error {
+	if err := a.prepare(ctx); err != nil {
+		return err
+	}
+	faces := a.faces(ctx.Done())
+	var addrs []string
+	for _, f := range faces {
+		ln, err := net.Listen("tcp", f.addr)
+		if err != nil {
+			closeAll(faces)
+			return fmt.Errorf("listen for the %s: %w", f.name, err)
+		}
+		f.ln = ln
+		addrs = append(addrs, ln.Addr().String())
+	}
+	work, stopWork := context.WithCancel(ctx)
+	defer stopWork()
+	var wg sync.WaitGroup
+	failed := make(chan error, len(faces))
+	servers := make([]*http.Server, len(faces))
+	for i, f := range faces {
+		servers[i] = &http.Server{Handler: f.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+			ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
+		wg.Go(func() {
+			if err := servers[i].Serve(f.ln); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serve the %s: %w", f.name, err)
+			}
+		})
+	}
+	wg.Go(func() { listen(work, a.dsn, a.schedule, a.feedGrew, a.log) })
+	wg.Go(func() { countReplicas(work, a.db, 5*time.Second, a.shareRate, a.log) })
+	wg.Go(func() {
+		if err := a.schedule.run(work); err != nil {
+			failed <- err
+		}
+	})
+	a.log.Info("started", "back_office", addrs[0], "public", addrs[1], "operations", addrs[2], "version", version())
+	started(addrs)
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	a.log.Info("stopping: finishing what is in flight")
+	stopWork()
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout)
+	defer cancel()
+	for _, s := range servers {
+		if serr := s.Shutdown(grace); serr != nil {
+			s.Close()
+		}
+	}
+	wg.Wait()
+	a.log.Info("stopped")
+	return err
+}
+
+// prepare does once what the first rounds need.
+func (a *app) prepare(ctx context.Context) error {
+	return tracking.EnsurePartitions(ctx, a.db, a.clock.Now(), 3)
+}
+
+// shareRate gives this replica its part of the account's rate.
+func (a *app) shareRate(replicas int) {
+	share := a.cfg.EMS.Rate / float64(replicas)
+	a.ems.SetRate(share)
+	a.log.Info("sharing the EMS rate", "replicas", replicas, "per_second", share)
+}
+
+func closeAll(faces []*face) {
+	for _, f := range faces {
+		if f.ln != nil {
+			f.ln.Close()
+		}
+	}
+}
+
+func (a *app) close() {
+	if a.ems != nil {
+		a.ems.Close()
+	}
+	if a.db != nil {
+		a.db.Close()
+	}
+}
+
+func (c EMSConfig) client(clock courier.Clock) ems.Config {
+	return ems.Config{URL: c.URL, SenderNo: c.SenderNo, Authorization: string(c.Authorization), Secret: string(c.Secret), Rate: c.Rate,
+		Concurrency: c.Concurrency, Timeout: c.Timeout, CAFile: c.CAFile, Now: clock.Now}
+}
+
+func (c Config) orderOptions() courier.OrderOptions {
+	o := courier.OrderOptions{Numbers: c.EMS.Numbers, LowWater: c.NumbersLow, RefillTo: c.NumbersRefill, Concurrency: c.OrderConcurrency,
+		Lease: c.OrderLease, WeightG: c.WeightG, Sender: c.Sender.party(), Hook: crashHook()}
+	if c.quickRetries {
+		o.ReconcileAfter, o.ReconcileMax, o.RetryAfter, o.RetryMax, o.Reconciles = 300*time.Millisecond, time.Second, 200*time.Millisecond, time.Second, 40
+	}
+	return o
+}
+
+func (c Config) notifyOptions(policy *notify.Policy) notify.Options {
+	o := notify.Options{Policy: policy, Signature: c.Aliyun.SignName, Hook: crashHook()}
+	if c.quickRetries {
+		o.ResolveAfter = []time.Duration{300 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}
+		o.RetryAfter, o.RetryMax, o.MaxTries, o.Lease, o.PostTimeout = 200*time.Millisecond, time.Second, 40, 5*time.Second, 3*time.Second
+	}
+	return o
+}
+
+func (s Sender) party() courier.Party {
+	return courier.Party{Name: vault.Conceal(s.Name), Phone: vault.Conceal(s.Phone), Province: s.Province, City: s.City, County: s.County, Address: vault.Conceal(s.Address)}
+}
+
+// crashHook lets the crash tests stop this process at a named point, as a power cut would. The variable is no
+// setting: it is read in binaries that were started by a test and does nothing elsewhere.
+func crashHook() func(point string) {
+	at := os.Getenv(crashPointEnv)
+	if at == "" {
+		return nil
+	}
+	return func(point string) {
+		if point == at {
+			killSelf()
+		}
+	}
+}

@@ -1,0 +1,310 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// A secret is a configured value that prints as "redacted".
+type secret string
+
+func (s secret) String() string       { return "redacted" }
+func (s secret) GoString() string     { return "redacted" }
+func (s secret) LogValue() slog.Value { return slog.StringValue("redacted") }
+
+// MarshalText keeps check-config from printing it.
+func (s secret) MarshalText() ([]byte, error) { return []byte("redacted"), nil }
+
+// Config is all that the environment says. Names and defaults are those of the contract; README.md has the table.
+type Config struct {
+	DatabaseURL   secret `env:"DATABASE_URL"`
+	Listen        string `env:"LISTEN" envDefault:"127.0.0.1:8080"`
+	PublicListen  string `env:"PUBLIC_LISTEN" envDefault:"127.0.0.1:8081"`
+	OpsListen     string `env:"OPS_LISTEN" envDefault:"127.0.0.1:8082"`
+	PublicURL     string `env:"PUBLIC_URL"`
+	MasterKeyFile string `env:"MASTER_KEY_FILE"`
+	LogLevel      string `env:"LOG_LEVEL" envDefault:"info"`
+
+	EMS            EMSConfig `envPrefix:"EMS_"`
+	PaymentMethods []string  `env:"PAYMENT_METHODS" envDefault:"prepaid,collect"`
+	SMS            []string  `env:"SMS" envDefault:"log"`
+	Aliyun         Aliyun    `envPrefix:"SMS_ALIYUN_"`
+	ReceiptSecret  secret    `env:"SMS_RECEIPT_SECRET"`
+	QuietHours     string    `env:"QUIET_HOURS" envDefault:"21:00-08:00"`
+	Sender         Sender    `envPrefix:"SENDER_"`
+	Schedule       Schedule  `envPrefix:"SCHEDULE_"`
+	TimeScale      float64   `env:"TIME_SCALE" envDefault:"1"`
+
+	OrderConcurrency int           `env:"ORDER_CONCURRENCY" envDefault:"16"`
+	OrderLease       time.Duration `env:"ORDER_LEASE" envDefault:"2m"`
+	NumbersLow       int           `env:"NUMBERS_LOW" envDefault:"200"`
+	NumbersRefill    int           `env:"NUMBERS_REFILL" envDefault:"999"`
+	WeightG          int           `env:"WEIGHT_G" envDefault:"80"`
+	DatabasePool     int           `env:"DATABASE_POOL" envDefault:"16"`
+	ShutdownTimeout  time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"30s"`
+
+	quickRetries bool // for the demo: waits after technical failures are seconds, because a minute is all it has
+}
+
+// EMSConfig is the account at EMS (dossier section 1).
+type EMSConfig struct {
+	URL           string        `env:"URL"`
+	SenderNo      string        `env:"SENDER_NO"`
+	Authorization secret        `env:"AUTHORIZATION"`
+	Secret        secret        `env:"SECRET"`
+	Numbers       string        `env:"NUMBERS" envDefault:"reserved"`
+	Rate          float64       `env:"RATE" envDefault:"20"`
+	Concurrency   int           `env:"CONCURRENCY" envDefault:"64"`
+	Timeout       time.Duration `env:"TIMEOUT" envDefault:"15s"`
+	CAFile        string        `env:"CA_FILE"`
+}
+
+// Aliyun is the account at Aliyun's SMS service; Templates is JSON, milestone → template code.
+type Aliyun struct {
+	URL             string `env:"URL" envDefault:"https://dysmsapi.aliyuncs.com/"`
+	AccessKeyID     string `env:"ACCESS_KEY_ID"`
+	AccessKeySecret secret `env:"ACCESS_KEY_SECRET"`
+	SignName        string `env:"SIGN_NAME"`
+	Templates       string `env:"TEMPLATES"`
+	CAFile          string `env:"CA_FILE"`
+}
+
+// Sender is who stands on an envelope whose station has no sender record of its own.
+type Sender struct {
+	Name     string `env:"NAME"`
+	Phone    string `env:"PHONE"`
+	Province string `env:"PROVINCE"`
+	City     string `env:"CITY"`
+	County   string `env:"COUNTY"`
+	Address  string `env:"ADDRESS"`
+}
+
+// Schedule is when each round is woken, five cron fields in Beijing time or "@every 15s". What is due is decided by
+// columns, not here: a schedule only bounds how late a round may notice.
+type Schedule struct {
+	Order     string `env:"ORDER" envDefault:"@every 15s"`
+	Numbers   string `env:"NUMBERS" envDefault:"@every 1m"`
+	Reconcile string `env:"RECONCILE" envDefault:"@every 30s"`
+	Cancel    string `env:"CANCEL" envDefault:"@every 30s"`
+	Label     string `env:"LABEL" envDefault:"@every 15s"`
+	Poll      string `env:"POLL" envDefault:"@every 10s"`
+	Publish   string `env:"PUBLISH" envDefault:"@every 5s"`
+	Send      string `env:"SEND" envDefault:"@every 10s"`
+	Resolve   string `env:"RESOLVE" envDefault:"@every 5s"`
+	Inbox     string `env:"INBOX" envDefault:"@every 30s"`
+	Keys      string `env:"KEYS" envDefault:"@every 1m"`
+	Fees      string `env:"FEES" envDefault:"30 2 * * *"`
+	Stall     string `env:"STALL" envDefault:"*/10 * * * *"`
+	Purge     string `env:"PURGE" envDefault:"15 3 * * *"`
+}
+
+// readConfig reports all that is wrong at once, so that one restart is enough. environ has the form of os.Environ.
+func readConfig(environ []string) (Config, error) {
+	values, err := withFiles(environ)
+	errs := []error{err}
+	var cfg Config
+	err = env.ParseWithOptions(&cfg, env.Options{Environment: values, Prefix: "EMSD_"})
+	if agg, ok := errors.AsType[env.AggregateError](err); ok {
+		for _, e := range agg.Errors {
+			errs = append(errs, fmt.Errorf("configuration: %w", e))
+		}
+	} else if err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs, unknownNames(values), cfg.check())
+	return cfg, errors.Join(errs...)
+}
+
+// withFiles turns EMSD_X_FILE into EMSD_X with the content of that file. Names that end in _FILE by themselves keep it.
+func withFiles(environ []string) (map[string]string, error) {
+	own := []string{"EMSD_MASTER_KEY_FILE", "EMSD_EMS_CA_FILE", "EMSD_SMS_ALIYUN_CA_FILE"}
+	values := map[string]string{}
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(name, "EMSD_") && !strings.HasPrefix(name, "EMSD_TEST_") {
+			values[name] = value
+		}
+	}
+	var errs []error
+	for name, path := range values {
+		base, ok := strings.CutSuffix(name, "_FILE")
+		if !ok || slices.Contains(own, name) {
+			continue
+		}
+		delete(values, name)
+		if _, both := values[base]; both {
+			errs = append(errs, fmt.Errorf("%s and %s are both set: keep one", base, name))
+			continue
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			continue
+		}
+		values[base] = strings.TrimRight(string(content), "\r\n")
+	}
+	return values, errors.Join(errs...)
+}
+
+func unknownNames(values map[string]string) error {
+	params, err := env.GetFieldParamsWithOptions(&Config{}, env.Options{Prefix: "EMSD_"})
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, p := range params {
+		known[p.Key] = true
+	}
+	var errs []error
+	for name := range values {
+		if !known[name] {
+			errs = append(errs, fmt.Errorf("%s is not a setting of emsd: see README.md for the names", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for name, v := range map[string]string{
+		"EMSD_DATABASE_URL": string(c.DatabaseURL), "EMSD_MASTER_KEY_FILE": c.MasterKeyFile,
+		"EMSD_EMS_URL": c.EMS.URL, "EMSD_EMS_SENDER_NO": c.EMS.SenderNo,
+		"EMSD_EMS_AUTHORIZATION": string(c.EMS.Authorization), "EMSD_EMS_SECRET": string(c.EMS.Secret),
+	} {
+		if v == "" {
+			bad("%s is required", name)
+		}
+	}
+	for name, addr := range map[string]string{"EMSD_LISTEN": c.Listen, "EMSD_PUBLIC_LISTEN": c.PublicListen, "EMSD_OPS_LISTEN": c.OpsListen} {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			bad("%s: %q is not host:port", name, addr)
+		}
+	}
+	emsHost := checkURL("EMSD_EMS_URL", c.EMS.URL, bad)
+	checkURL("EMSD_PUBLIC_URL", c.PublicURL, bad)
+	if c.EMS.Numbers != "reserved" && c.EMS.Numbers != "assigned" {
+		bad("EMSD_EMS_NUMBERS: %q is neither reserved nor assigned", c.EMS.Numbers)
+	}
+	for name, n := range map[string]float64{
+		"EMSD_EMS_RATE": c.EMS.Rate, "EMSD_EMS_CONCURRENCY": float64(c.EMS.Concurrency), "EMSD_EMS_TIMEOUT": c.EMS.Timeout.Seconds(),
+		"EMSD_ORDER_CONCURRENCY": float64(c.OrderConcurrency), "EMSD_ORDER_LEASE": c.OrderLease.Seconds(), "EMSD_WEIGHT_G": float64(c.WeightG),
+		"EMSD_NUMBERS_LOW": float64(c.NumbersLow), "EMSD_NUMBERS_REFILL": float64(c.NumbersRefill), "EMSD_DATABASE_POOL": float64(c.DatabasePool),
+		"EMSD_SHUTDOWN_TIMEOUT": c.ShutdownTimeout.Seconds(),
+	} {
+		if n <= 0 {
+			bad("%s: must be more than 0", name)
+		}
+	}
+	if c.DatabasePool > 0 && c.DatabasePool < 8 {
+		bad("EMSD_DATABASE_POOL: %d is too few, the rounds that run side by side need 8", c.DatabasePool)
+	}
+	if c.OrderLease <= c.EMS.Timeout {
+		bad("EMSD_ORDER_LEASE: %s must be longer than EMSD_EMS_TIMEOUT (%s), or an order would be asked about while it is on its way", c.OrderLease, c.EMS.Timeout)
+	}
+	for _, m := range c.PaymentMethods {
+		if m != "prepaid" && m != "collect" {
+			bad("EMSD_PAYMENT_METHODS: %q is neither prepaid nor collect (R-10: the applicant pays)", m)
+		}
+	}
+	c.checkSMS(bad)
+	for name, spec := range c.Schedule.specs() {
+		if err := checkSpec(spec); err != nil {
+			bad("EMSD_SCHEDULE_%s: %w", strings.ToUpper(name), err)
+		}
+	}
+	if c.TimeScale < 1 {
+		bad("EMSD_TIME_SCALE: %g is below 1", c.TimeScale)
+	}
+	if c.TimeScale != 1 && !loopback(emsHost) {
+		bad("EMSD_TIME_SCALE: refused, because EMSD_EMS_URL is not on this machine: a faster clock is for simulators only")
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		bad("EMSD_LOG_LEVEL: %q is none of debug, info, warn, error", c.LogLevel)
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) checkSMS(bad func(string, ...any)) {
+	if len(c.SMS) == 0 {
+		bad("EMSD_SMS: name at least one gateway")
+	}
+	for _, g := range c.SMS {
+		switch g {
+		case "log":
+		case "aliyun":
+			for name, v := range map[string]string{
+				"ACCESS_KEY_ID": c.Aliyun.AccessKeyID, "ACCESS_KEY_SECRET": string(c.Aliyun.AccessKeySecret),
+				"SIGN_NAME": c.Aliyun.SignName, "TEMPLATES": c.Aliyun.Templates,
+			} {
+				if v == "" {
+					bad("EMSD_SMS_ALIYUN_%s is required, because EMSD_SMS names aliyun", name)
+				}
+			}
+			checkURL("EMSD_SMS_ALIYUN_URL", c.Aliyun.URL, bad)
+			if _, err := c.Aliyun.templates(); err != nil {
+				bad("EMSD_SMS_ALIYUN_TEMPLATES: %w", err)
+			}
+		default:
+			bad("EMSD_SMS: %q is not a gateway of this version: aliyun, log", g)
+		}
+	}
+}
+
+// templates reads the mapping from milestone to template code.
+func (a Aliyun) templates() (map[string]string, error) {
+	if a.Templates == "" {
+		return nil, nil
+	}
+	var m map[string]string
+	if err := json.Unmarshal([]byte(a.Templates), &m); err != nil {
+		return nil, fmt.Errorf(`want JSON such as {"delivered":"SMS_000000001"}: %w`, err)
+	}
+	return m, nil
+}
+
+// specs lists the schedules by the lower-case end of their setting's name.
+func (s Schedule) specs() map[string]string {
+	return map[string]string{
+		"order": s.Order, "numbers": s.Numbers, "reconcile": s.Reconcile, "cancel": s.Cancel, "label": s.Label, "poll": s.Poll,
+		"publish": s.Publish, "send": s.Send, "resolve": s.Resolve, "inbox": s.Inbox, "keys": s.Keys, "fees": s.Fees, "stall": s.Stall, "purge": s.Purge,
+	}
+}
+
+func checkURL(name, raw string, bad func(string, ...any)) *url.URL {
+	if raw == "" {
+		return nil
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		bad("%s: want http:// or https:// and a host", name) // the value may hold a key: not printed
+		return nil
+	}
+	if u.Scheme == "http" && !loopback(u) {
+		bad("%s: plain http is allowed to this machine only", name)
+	}
+	return u
+}
+
+func loopback(u *url.URL) bool {
+	if u == nil {
+		return false
+	}
+	if u.Hostname() == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	return err == nil && addr.IsLoopback()
+}

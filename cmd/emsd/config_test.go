@@ -1,0 +1,97 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// required are the settings without which nothing starts.
+func required(more ...string) []string {
+	return append([]string{
+		"EMSD_DATABASE_URL=postgres://emsd:geheim@127.0.0.1/emsd", "EMSD_MASTER_KEY_FILE=/etc/emsd/master.key",
+		"EMSD_EMS_URL=https://api.ems.com.cn/amp-prod-api/f/amp/api/open", "EMSD_EMS_SENDER_NO=1100000000000",
+		"EMSD_EMS_AUTHORIZATION=AUTHORIZATION123", "EMSD_EMS_SECRET=TvaBgrhE46sft3nZlfe7xw==",
+	}, more...)
+}
+
+func TestConfigNamesEverythingThatIsWrong(t *testing.T) {
+	tests := []struct {
+		name    string
+		environ []string
+		want    []string // parts of the error; none: fine
+	}{
+		{"the least", required(), nil},
+		{"nothing", nil, []string{"EMSD_DATABASE_URL is required", "EMSD_MASTER_KEY_FILE is required", "EMSD_EMS_URL is required",
+			"EMSD_EMS_SENDER_NO is required", "EMSD_EMS_AUTHORIZATION is required", "EMSD_EMS_SECRET is required"}},
+		{"unknown name", required("EMSD_EMS_RAET=5"), []string{"EMSD_EMS_RAET is not a setting"}},
+		{"others' names", required("PATH=/bin", "EMSX=1"), nil},
+		{"several at once", required("EMSD_EMS_RATE=-1", "EMSD_SMS=pigeon", "EMSD_LISTEN=8080", "EMSD_SCHEDULE_POLL=often"),
+			[]string{"EMSD_EMS_RATE: must be more than 0", `EMSD_SMS: "pigeon"`, `EMSD_LISTEN: "8080"`, "EMSD_SCHEDULE_POLL"}},
+		{"not a number", required("EMSD_EMS_CONCURRENCY=many"), []string{"Concurrency"}},
+		{"schedule that makes cron panic", required("EMSD_SCHEDULE_POLL=TZ=UTC"), []string{"a zone cannot be given"}},
+		{"six fields", required("EMSD_SCHEDULE_ORDER=0 0 0 * * *"), []string{"EMSD_SCHEDULE_ORDER"}},
+		{"plain http outside", required("EMSD_EMS_URL=http://api.ems.com.cn/x"), []string{"plain http is allowed to this machine only"}},
+		{"fast clock against the real EMS", required("EMSD_TIME_SCALE=100"), []string{"EMSD_TIME_SCALE: refused"}},
+		{"fast clock against a simulator", required("EMSD_TIME_SCALE=100", "EMSD_EMS_URL=http://127.0.0.1:9090/x"), nil},
+		{"somebody else pays", required("EMSD_PAYMENT_METHODS=prepaid,government"), []string{"R-10"}},
+		{"aliyun without account", required("EMSD_SMS=aliyun"), []string{"EMSD_SMS_ALIYUN_ACCESS_KEY_ID is required", "EMSD_SMS_ALIYUN_TEMPLATES is required"}},
+		{"templates that are no JSON", required("EMSD_SMS=log", "EMSD_SMS_ALIYUN_TEMPLATES={"), nil}, // not used, not read
+		{"lease shorter than a call", required("EMSD_ORDER_LEASE=10s"), []string{"EMSD_ORDER_LEASE"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := readConfig(tt.environ)
+			if (err != nil) != (tt.want != nil) {
+				t.Fatalf("readConfig: %v, want an error: %t", err, tt.want != nil)
+			}
+			for _, w := range tt.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("the error does not say %q:\n%v", w, err)
+				}
+			}
+		})
+	}
+}
+
+func TestConfigReadsFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte("TvaBgrhE46sft3nZlfe7xw==\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environ := required("EMSD_EMS_SECRET_FILE=" + path)
+	if _, err := readConfig(environ); err == nil || !strings.Contains(err.Error(), "both set") {
+		t.Errorf("readConfig with both: %v, want it to refuse", err)
+	}
+	cfg, err := readConfig(append(environ[:5:5], "EMSD_EMS_SECRET_FILE="+path))
+	if err != nil || string(cfg.EMS.Secret) != "TvaBgrhE46sft3nZlfe7xw==" {
+		t.Errorf("readConfig = %q, %v; want the file's content without the line end", string(cfg.EMS.Secret), err)
+	}
+	if _, err := readConfig(append(environ[:5:5], "EMSD_EMS_SECRET_FILE="+path+".gone")); err == nil {
+		t.Error("a file that is missing was not missed")
+	}
+}
+
+func TestConfigNeverPrintsASecret(t *testing.T) {
+	cfg, err := readConfig(required("EMSD_SMS_ALIYUN_ACCESS_KEY_SECRET=hushhush"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", cfg.EMS.Secret, "url", cfg.DatabaseURL)
+	js, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"%v": fmt.Sprintf("%v", cfg), "%+v": fmt.Sprintf("%+v", cfg), "%#v": fmt.Sprintf("%#v", cfg), "json": string(js), "log": log.String()} {
+		for _, s := range []string{"hushhush", "geheim", "TvaBgrhE46sft3nZlfe7xw==", "AUTHORIZATION123"} {
+			if strings.Contains(text, s) {
+				t.Errorf("%s shows %s", name, s)
+			}
+		}
+	}
+}

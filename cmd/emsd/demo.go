@@ -1,0 +1,294 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"emsd/courier"
+	"emsd/courier/emssim"
+	"emsd/courier/vault"
+	"emsd/migrations"
+	"emsd/migrations/privatepg"
+	"emsd/notify/smssim"
+)
+
+type demoCmd struct {
+	Permits     string        `default:"courier/testdata/permits.jsonl" help:"Permits to send (.jsonl, .csv, .xlsx)."`
+	Stations    string        `default:"courier/testdata/stations.csv" help:"Stations they come from."`
+	Tariffs     string        `default:"courier/testdata/tariffs.csv" help:"Postage by destination."`
+	Speed       float64       `default:"15000" help:"Simulated seconds per second."`
+	Keep        bool          `help:"Leave everything running and print the addresses and a token."`
+	DatabaseURL string        `help:"Use this server instead of a private one; the database must be empty." env:"-"`
+	Faults      bool          `help:"The simulators lose replies, repeat, reorder and fail."`
+	Limit       time.Duration `default:"5m" help:"Give up after this long."`
+}
+
+// Run plays the main job end to end: permits in, envelopes out, every one followed to the door. It fails unless every
+// check holds.
+func (c demoCmd) Run(e *world) (err error) {
+	if c.Speed < 1 {
+		return usageError{errors.New("--speed: at least 1")}
+	}
+	began := time.Now()
+	d := &demo{cmd: c, env: e, started: began}
+	defer func() { err = errors.Join(err, d.stop()) }()
+	if err := d.start(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(e.ctx, c.Limit)
+	defer cancel()
+	if err := d.play(ctx); err != nil {
+		return err
+	}
+	if c.Keep {
+		return d.keep()
+	}
+	return nil
+}
+
+// A demo is one run: a database, the simulators and the daemon in this process, on one clock.
+type demo struct {
+	cmd     demoCmd
+	env     *world
+	started time.Time
+
+	dir    string
+	pg     *privatepg.Server
+	clock  courier.Clock
+	ems    *emssim.Carrier
+	sms    *smssim.Gateway
+	simURL string
+	app    *app
+	addrs  []string // back office, public, operations
+	logs   logBook
+	out    io.Writer
+
+	cancel context.CancelFunc
+	wait   sync.WaitGroup
+	failed chan error
+}
+
+// demoTemplates maps milestones to the template codes that the simulated gateway knows.
+const demoTemplates = `{"payment_due":"SMS_900000001","handed_over":"SMS_900000002","out_for_delivery":"SMS_900000003",` +
+	`"attempt_failed":"SMS_900000004","held":"SMS_900000005","delivered":"SMS_900000006","returned":"SMS_900000007","cancelled":"SMS_900000008"}`
+
+// start makes everything and waits until the daemon listens.
+func (d *demo) start() (err error) {
+	d.out = d.env.out
+	d.failed = make(chan error, 4)
+	ctx, cancel := context.WithCancel(d.env.ctx)
+	d.cancel = cancel
+	if d.dir, err = os.MkdirTemp("", "emsd-demo-"); err != nil {
+		return err
+	}
+	dsn := d.cmd.DatabaseURL
+	if dsn == "" {
+		fmt.Fprintln(d.out, "starting a private PostgreSQL …")
+		if d.pg, err = privatepg.Start(ctx, privatepg.Options{}); err != nil {
+			return err
+		}
+		dsn = d.pg.DSN("postgres")
+	}
+	d.clock = newClock(d.cmd.Speed, time.Now())
+	cfg, err := d.config(dsn)
+	if err != nil {
+		return err
+	}
+	if err := d.migrate(ctx, cfg); err != nil {
+		return err
+	}
+	public, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	cfg.PublicListen = public.Addr().String() // the simulators must know it before the daemon has it
+	public.Close()
+	if err := d.simulate(ctx, &cfg); err != nil {
+		return err
+	}
+	if d.app, err = newApp(ctx, cfg, d.clock, d.logs.logger()); err != nil {
+		return err
+	}
+	listening := make(chan []string, 1)
+	d.wait.Go(func() {
+		if err := d.app.run(ctx, func(addrs []string) { listening <- addrs }); err != nil {
+			d.failed <- err
+		}
+	})
+	select {
+	case d.addrs = <-listening:
+		return nil
+	case err := <-d.failed:
+		return err
+	}
+}
+
+func (d *demo) config(dsn string) (Config, error) {
+	key, err := vault.NewMasterKey()
+	if err != nil {
+		return Config{}, err
+	}
+	keyFile := filepath.Join(d.dir, "master.key")
+	if err := os.WriteFile(keyFile, []byte(key), 0o600); err != nil {
+		return Config{}, err
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return Config{}, err
+	}
+	d.simURL = "http://" + ln.Addr().String()
+	ln.Close()
+	environ := []string{
+		"EMSD_DATABASE_URL=" + dsn, "EMSD_MASTER_KEY_FILE=" + keyFile, "EMSD_LISTEN=127.0.0.1:0", "EMSD_PUBLIC_LISTEN=127.0.0.1:0", "EMSD_OPS_LISTEN=127.0.0.1:0",
+		"EMSD_EMS_URL=" + d.simURL + emssim.PathOpen, "EMSD_EMS_SENDER_NO=" + emssim.SampleSenderNo,
+		"EMSD_EMS_AUTHORIZATION=" + emssim.SampleAuthorization, "EMSD_EMS_SECRET=" + emssim.SampleSecret,
+		"EMSD_EMS_RATE=2000", "EMSD_EMS_TIMEOUT=3s", "EMSD_ORDER_LEASE=5s", "EMSD_LOG_LEVEL=debug",
+		"EMSD_SMS=aliyun", "EMSD_SMS_ALIYUN_URL=" + d.simURL + smssim.PrefixAliyun, "EMSD_SMS_ALIYUN_ACCESS_KEY_ID=" + smssim.SampleAccessKeyID,
+		"EMSD_SMS_ALIYUN_ACCESS_KEY_SECRET=" + smssim.SampleAccessKeySecret, "EMSD_SMS_ALIYUN_SIGN_NAME=" + smssim.SampleSignName,
+		"EMSD_SMS_ALIYUN_TEMPLATES=" + demoTemplates, "EMSD_SMS_RECEIPT_SECRET=demo-receipts",
+		"EMSD_SENDER_NAME=示例派出所", "EMSD_SENDER_PHONE=01080000000", "EMSD_SENDER_PROVINCE=北京市", "EMSD_SENDER_CITY=北京市",
+		"EMSD_SENDER_COUNTY=东城区", "EMSD_SENDER_ADDRESS=示例东路1号", fmt.Sprintf("EMSD_TIME_SCALE=%g", d.cmd.Speed),
+		"EMSD_SCHEDULE_RECONCILE=@every 1s", "EMSD_SCHEDULE_RESOLVE=@every 1s", "EMSD_SCHEDULE_POLL=@every 1s", "EMSD_SCHEDULE_SEND=@every 1s",
+	}
+	cfg, err := readConfig(environ)
+	cfg.quickRetries = true
+	return cfg, err
+}
+
+func (d *demo) migrate(ctx context.Context, cfg Config) error {
+	db, err := openDatabase(ctx, string(cfg.DatabaseURL), 4)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return migrations.Up(ctx, db.DB)
+}
+
+// simulate starts EMS and the SMS gateway on the address that the daemon will call.
+func (d *demo) simulate(ctx context.Context, cfg *Config) error {
+	public := "http://" + cfg.PublicListen
+	sms := smssim.Config{Templates: nil, Now: d.clock.Now, Seed: 1, ReceiptTo: public + "/sms/aliyun/receipts/demo-receipts"}
+	ems := emssim.Config{Now: d.clock.Now, Seed: 1, PushTo: public + "/ems/push"}
+	if d.cmd.Faults {
+		sms.LateReceipts, sms.TwiceReceipts, sms.LostReceipts = 0.1, 0.1, 0.1
+		ems.LateScans, ems.RepeatScans, ems.PushDuplicate, ems.PushDisorder, ems.PushLose = 0.05, 0.05, 0.2, 0.2, 0.2
+	}
+	d.sms = smssim.New(sms)
+	ems.Messages = func() any { return d.sms.Messages() }
+	d.ems = emssim.New(ems)
+	if d.cmd.Faults {
+		d.misbehave()
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/sim/", d.ems.ControlHandler())
+	mux.Handle(smssim.PrefixAliyun, d.sms)
+	mux.Handle("/", d.ems)
+	ln, err := net.Listen("tcp", strings.TrimPrefix(d.simURL, "http://"))
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	d.wait.Go(func() { srv.Serve(ln) })
+	d.wait.Go(func() {
+		<-ctx.Done()
+		srv.Close()
+	})
+	d.wait.Go(func() { d.ems.Run(ctx) })
+	d.wait.Go(func() { d.sms.Run(ctx) })
+	return nil
+}
+
+// misbehave sets the faults of --faults.
+func (d *demo) misbehave() {
+	for _, f := range []emssim.Fault{
+		{API: "020003", Kind: emssim.LoseReply, Rate: 0.1}, {API: "020003", Kind: emssim.LoseRequest, Rate: 0.05},
+		{API: "020003", Kind: emssim.HTTP502, Rate: 0.05}, {API: "020003", Kind: emssim.DuplicateWaybill, Rate: 0.03},
+		{API: "020003", Kind: emssim.Truncate, Rate: 0.03}, {API: "020003", Kind: emssim.WrongEcho, Rate: 0.02},
+		{API: "020006", Kind: emssim.LoseReply, Rate: 0.2}, {API: "010004", Kind: emssim.HTML, Rate: 0.1}, {API: "010004", Kind: emssim.HTTP502, Rate: 0.1},
+		{API: "040001", Kind: emssim.LoseReply, Rate: 0.03}, {API: "040001", Kind: emssim.HTTP502, Rate: 0.03}, {API: "040001", Kind: emssim.Stale, Rate: 0.03},
+		{API: "040001", Kind: emssim.HTML, Rate: 0.02},
+	} {
+		d.ems.SetFault(f)
+	}
+	for _, f := range []smssim.Fault{
+		{API: "SendSms", Kind: smssim.LoseReply, Rate: 0.1}, {API: "SendSms", Kind: smssim.LoseRequest, Rate: 0.05},
+		{API: "SendSms", Kind: smssim.HTTP502, Rate: 0.05}, {API: "SendSms", Kind: smssim.Throttle, Rate: 0.05},
+	} {
+		d.sms.SetFault(f)
+	}
+}
+
+// keep leaves everything running until a signal.
+func (d *demo) keep() error {
+	secret, _, err := d.app.service.CreateToken(d.env.ctx, "demo", []string{"admin"}, 0)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(d.out, "\nrunning until interrupted:\n  back office  http://%s/v1/deliveries\n  public       http://%s\n  operations   http://%s/metrics\n  simulators   %s/sim/ledger\n  token        %s\n  database     %s\n",
+		d.addrs[0], d.addrs[1], d.addrs[2], d.simURL, secret, d.databaseURL())
+	select {
+	case <-d.env.ctx.Done():
+		return nil
+	case err := <-d.failed:
+		return err
+	}
+}
+
+func (d *demo) databaseURL() string {
+	if d.pg != nil {
+		return d.pg.DSN("postgres")
+	}
+	return "as given"
+}
+
+// stop ends what start began, in reverse.
+func (d *demo) stop() error {
+	if d.cancel != nil {
+		d.cancel()
+	}
+	d.wait.Wait()
+	if d.app != nil {
+		d.app.close()
+	}
+	var err error
+	if d.pg != nil {
+		err = d.pg.Stop()
+	}
+	if d.dir != "" {
+		err = errors.Join(err, os.RemoveAll(d.dir))
+	}
+	return err
+}
+
+// A logBook keeps everything that was logged, at the finest level, to be searched for personal data.
+type logBook struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBook) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *logBook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func (l *logBook) logger() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"emsd/courier"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+)
+
+// demoDelivery is what the demo's checks look at.
+type demoDelivery struct {
+	ID            uuid.UUID      `db:"id"`
+	PermitNo      string         `db:"permit_no"`
+	ApplicationNo string         `db:"application_no"`
+	Status        courier.Status `db:"status"`
+	Rule          string         `db:"rule"`
+	PaymentMethod string         `db:"payment_method"`
+	OrderNo       string         `db:"order_no"`
+	WaybillNo     string         `db:"waybill_no"`
+	FeeFen        int64          `db:"fee_fen"`
+	PaidFen       int64          `db:"paid_fen"`
+	RefundDueFen  int64          `db:"refund_due_fen"`
+	Cases         string         `db:"cases"`
+}
+
+func (d demoDelivery) openCases() []string { return strings.Fields(d.Cases) }
+
+func demoDeliveries(ctx context.Context, db *sqlx.DB) ([]demoDelivery, error) {
+	var rows []demoDelivery
+	err := db.SelectContext(ctx, &rows, `
+		SELECT id, permit_no, application_no, status, coalesce(rule, '') AS rule, payment_method, coalesce(order_no, '') AS order_no,
+			coalesce(waybill_no, '') AS waybill_no, fee_fen, paid_fen, refund_due_fen,
+			coalesce((SELECT string_agg(kind, ' ') FROM cases c WHERE c.delivery_id = d.id AND c.closed_at IS NULL), '') AS cases
+		FROM deliveries d ORDER BY id`)
+	return rows, err
+}
+
+// demoMessage joins an attempt to what it was to tell.
+type demoMessage struct {
+	AttemptID  string `db:"attempt_id"`
+	DeliveryID string `db:"delivery_id"`
+	Milestone  string `db:"milestone"`
+}
+
+func demoMessages(ctx context.Context, db *sqlx.DB) ([]demoMessage, error) {
+	var rows []demoMessage
+	err := db.SelectContext(ctx, &rows, `
+		SELECT a.id::text AS attempt_id, m.delivery_id::text AS delivery_id, m.milestone
+		FROM message_attempts a JOIN messages m ON m.id = a.message_id`)
+	return rows, err
+}
+
+// openWork is what has not come to rest yet.
+type openWork struct {
+	Deliveries int `db:"deliveries"`
+	Messages   int `db:"messages"`
+	Events     int `db:"events"`
+	Unwanted   int `db:"unwanted"`
+}
+
+func (o openWork) none() bool { return o == openWork{} }
+
+func (o openWork) String() string {
+	return fmt.Sprintf("%d deliveries, %d messages, %d events, %d waybills to cancel", o.Deliveries, o.Messages, o.Events, o.Unwanted)
+}
+
+// demoCounts counts deliveries by status, and the work that is still open. At rest is what is final, waits for money
+// or a clerk, or has been silent for three days after EMS accepted it.
+func demoCounts(ctx context.Context, db *sqlx.DB, now time.Time) (map[courier.Status]int, openWork, error) {
+	var rows []struct {
+		Status courier.Status `db:"status"`
+		N      int            `db:"n"`
+	}
+	var open openWork
+	counts := map[courier.Status]int{}
+	if err := db.SelectContext(ctx, &rows, `SELECT status, count(*) AS n FROM deliveries GROUP BY status`); err != nil {
+		return counts, open, err
+	}
+	for _, r := range rows {
+		counts[r.Status] = r.N
+	}
+	err := db.GetContext(ctx, &open, `
+		SELECT (SELECT count(*) FROM deliveries d LEFT JOIN waybills w ON w.delivery_id = d.id
+			WHERE d.cancel_attempt_at IS NOT NULL OR d.status = 'approved' OR d.status = 'ordering' AND d.reconcile_at IS NOT NULL
+				OR d.status IN ('in_transit', 'out_for_delivery', 'attempt_failed', 'held', 'returning')
+				OR d.status IN ('ordered', 'accepted') AND greatest(w.changed_at, d.status_since) > $1::timestamptz - interval '3 days') AS deliveries,
+			(SELECT count(*) FROM messages WHERE state IN ('queued', 'sending', 'unknown')) AS messages,
+			(SELECT count(*) FROM events WHERE position IS NULL) AS events,
+			(SELECT count(*) FROM unwanted_waybills WHERE cancel_at IS NOT NULL) AS unwanted`, now)
+	return counts, open, err
+}
