@@ -1,0 +1,144 @@
+// Package api is the JSON API for the permit system: it reads requests, asks package courier, and answers. It holds no
+// rule of its own.
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"emsd/cmd/emsd/internal/web"
+	"emsd/courier"
+	"emsd/tracking"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+)
+
+// Scopes of a token (contract).
+const (
+	scopePermits  = "permits"
+	scopePayments = "payments"
+	scopeRead     = "read"
+	scopeClerk    = "clerk"
+	scopeAdmin    = "admin"
+)
+
+// An API answers the calls under /v1.
+type API struct {
+	service *courier.Service
+	labels  Labels
+	scans   Scans
+	db      *sqlx.DB // the feed is read as it stands
+	clock   courier.Clock
+	feed    Feed
+	log     *slog.Logger
+}
+
+// Feed tells long-polls when to look again and when to end.
+type Feed struct {
+	Grew     func() <-chan struct{} // closed when the feed grows
+	Stopping <-chan struct{}        // closed when the daemon stops
+}
+
+// Labels gives the label of an ordered envelope.
+type Labels interface {
+	LabelOf(ctx context.Context, delivery uuid.UUID) ([]byte, error)
+}
+
+// Scans gives the scans of a delivery with our own sentences.
+type Scans interface {
+	Timeline(ctx context.Context, delivery uuid.UUID) ([]tracking.Step, error)
+}
+
+// New returns the handler of /v1.
+func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, clock courier.Clock, feed Feed, log *slog.Logger) http.Handler {
+	a := &API{service, labels, scans, db, clock, feed, log}
+	mux := http.NewServeMux()
+	handle := func(pattern string, maxBody int64, h handler, scopes ...string) {
+		mux.Handle(pattern, web.LimitBody(maxBody, a.guard(h, scopes)))
+	}
+	// permit system: an approved permit
+	handle("POST /v1/deliveries", web.MaxBody, a.once(a.accept), scopePermits)
+	// permit system: many at once, NDJSON both ways
+	handle("POST /v1/deliveries:batch", maxBatch, a.batch, scopePermits)
+	handle("GET /v1/deliveries", web.MaxBody, a.list, scopeRead, scopePermits, scopePayments, scopeClerk)
+	handle("GET /v1/deliveries/{id}", web.MaxBody, a.show, scopeRead, scopePermits, scopePayments, scopeClerk)
+	handle("GET /v1/deliveries/{id}/label", web.MaxBody, a.label, scopeClerk)
+	// permit system or counter: money came in, money went back
+	handle("POST /v1/deliveries/{id}/payments", web.MaxBody, a.once(a.pay), scopePayments)
+	handle("POST /v1/deliveries/{id}/refund", web.MaxBody, a.once(a.refund), scopePayments)
+	handle("POST /v1/deliveries/{id}/cancel", web.MaxBody, a.once(a.cancel), scopePermits, scopeClerk)
+	handle("POST /v1/deliveries/{id}/retry", web.MaxBody, a.once(a.retry), scopeClerk)
+	handle("POST /v1/deliveries/{id}/address", web.MaxBody, a.once(a.address), scopePermits, scopeClerk)
+	handle("POST /v1/quotes", web.MaxBody, a.quote, scopeRead, scopePermits)
+	// permit system: what became of everything
+	handle("GET /v1/events", web.MaxBody, a.events, scopeRead)
+	handle("GET /v1/cases", web.MaxBody, a.cases, scopeRead, scopeClerk)
+	handle("POST /v1/cases/{id}/close", web.MaxBody, a.once(a.closeCase), scopeClerk)
+	mux.Handle("/v1/", a.guard(func(w http.ResponseWriter, r *http.Request, _ courier.Token) error {
+		return web.NewProblem(http.StatusNotFound, "no_such_call", "没有这个接口，请核对地址和方法")
+	}, nil))
+	return mux
+}
+
+// A handler answers one call of an authenticated token; its error becomes a problem.
+type handler func(w http.ResponseWriter, r *http.Request, t courier.Token) error
+
+// guard lets a call through when its token is valid and has one of the scopes; admin may do everything.
+func (a *API) guard(h handler, scopes []string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t, err := a.authenticate(r, scopes)
+		if err == nil {
+			err = h(w, r, t)
+		}
+		if err != nil {
+			if p := web.Describe(err); p.Status == http.StatusUnauthorized {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="emsd"`)
+			}
+			web.WriteProblem(w, r, a.log, err)
+		}
+	})
+}
+
+func (a *API) authenticate(r *http.Request, scopes []string) (courier.Token, error) {
+	unauthorized := web.NewProblem(http.StatusUnauthorized, "unauthorized", "令牌缺失、无效或已过期，请检查 Authorization: Bearer")
+	secret, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return courier.Token{}, unauthorized
+	}
+	t, err := a.service.Authenticate(r.Context(), strings.TrimSpace(secret))
+	if err == courier.ErrNotFound {
+		return t, unauthorized
+	}
+	if err != nil {
+		return t, err
+	}
+	if len(scopes) > 0 && !slices.Contains(t.Scopes, scopeAdmin) && !slices.ContainsFunc(scopes, func(s string) bool { return slices.Contains(t.Scopes, s) }) {
+		return t, web.NewProblem(http.StatusForbidden, "scope_missing", "令牌没有此操作的权限，需要其中之一："+strings.Join(scopes, "、"))
+	}
+	return t, nil
+}
+
+// mayUnmask says whether a token sees names, phones and addresses in clear.
+func mayUnmask(t courier.Token) bool {
+	return slices.Contains(t.Scopes, scopeClerk) || slices.Contains(t.Scopes, scopeAdmin)
+}
+
+func pathID(r *http.Request) (uuid.UUID, error) {
+	id, err := uuid.Parse(r.PathValue("id"))
+	if err != nil {
+		return id, courier.ErrNotFound // an id that cannot be is one that is not there
+	}
+	return id, nil
+}
+
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}

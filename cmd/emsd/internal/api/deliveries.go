@@ -1,0 +1,193 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"emsd/cmd/emsd/internal/web"
+	"emsd/courier"
+)
+
+// accept takes one approved permit. A refusal by a rule is recorded all the same.
+func (a *API) accept(w http.ResponseWriter, r *http.Request, t courier.Token) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	app, faults := courier.ParseApplication(body)
+	results, err := a.service.AcceptPaid(r.Context(), []courier.Intake{{Application: app, Faults: faults}}, t.Name)
+	if err != nil {
+		return err
+	}
+	status, err := outcome(results[0])
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", "/v1/deliveries/"+results[0].Delivery.ID.String())
+	web.WriteJSON(w, status, "application/json", viewDelivery(results[0].Delivery, mayUnmask(t)))
+	return nil
+}
+
+// outcome tells the status of an accepted permit, or the problem of one that was not.
+func outcome(res courier.Result) (int, error) {
+	switch res.Outcome {
+	case courier.Created:
+		return http.StatusCreated, nil
+	case courier.Existing:
+		return http.StatusOK, nil
+	case courier.RefusedByRule:
+		return 0, web.RefusedProblem(res.Delivery.Rule, res.Delivery.Reason, res.Delivery.ID.String())
+	case courier.LivePermit:
+		return 0, &courier.LiveDelivery{ID: res.Delivery.ID}
+	default:
+		return 0, res.Faults
+	}
+}
+
+func (a *API) show(w http.ResponseWriter, r *http.Request, t courier.Token) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	view, err := a.service.Get(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	steps, err := a.scans.Timeline(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	v := viewDelivery(view.Delivery, mayUnmask(t))
+	v.Payments, v.Scans = viewPayments(view.Payments), viewScans(steps)
+	for _, c := range view.Cases {
+		v.Cases = append(v.Cases, viewCase(c))
+	}
+	web.WriteJSON(w, http.StatusOK, "application/json", v)
+	return nil
+}
+
+func (a *API) list(w http.ResponseWriter, r *http.Request, t courier.Token) error {
+	q := r.URL.Query()
+	f := courier.Filter{Status: courier.Status(q.Get("status")), PermitNo: q.Get("permit_no"), WaybillNo: q.Get("waybill_no"), Cursor: q.Get("cursor")}
+	var err error
+	if f.Limit, err = intParam(q.Get("limit"), 100, 1, 500); err != nil {
+		return badParam("limit", "应为 1 到 500 的整数")
+	}
+	if s := q.Get("updated_after"); s != "" {
+		if f.UpdatedAfter, err = time.Parse(time.RFC3339, s); err != nil {
+			return badParam("updated_after", "应为 RFC 3339 时间，例如 2026-11-22T09:00:00+08:00")
+		}
+	}
+	page, err := a.service.List(r.Context(), f)
+	if err != nil {
+		return err
+	}
+	out := struct {
+		Deliveries []deliveryView `json:"deliveries"`
+		Next       string         `json:"next_cursor,omitempty"`
+	}{Deliveries: []deliveryView{}, Next: page.Next}
+	for _, d := range page.Deliveries {
+		out.Deliveries = append(out.Deliveries, viewDelivery(d, mayUnmask(t)))
+	}
+	web.WriteJSON(w, http.StatusOK, "application/json", out)
+	return nil
+}
+
+func (a *API) label(w http.ResponseWriter, r *http.Request, t courier.Token) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	pdf, err := a.labels.LabelOf(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/pdf")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Write(pdf)
+	return nil
+}
+
+// quote tells the fee for a destination.
+func (a *API) quote(w http.ResponseWriter, r *http.Request, t courier.Token) error {
+	var in struct {
+		Province string `json:"province"`
+		WeightG  int    `json:"weight_g"`
+	}
+	if err := readJSON(r, &in); err != nil {
+		return err
+	}
+	fee, err := a.service.Quote(r.Context(), in.Province, in.WeightG)
+	if err != nil {
+		return err
+	}
+	web.WriteJSON(w, http.StatusOK, "application/json", struct {
+		Province string `json:"province"`
+		Zone     string `json:"zone"`
+		FeeFen   int64  `json:"fee_fen"`
+	}{in.Province, fee.Zone, fee.Fen})
+	return nil
+}
+
+// readJSON reads one object and refuses fields that the call does not know, by name.
+func readJSON(r *http.Request, v any) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	if !utf8.Valid(body) {
+		return web.NewProblem(http.StatusBadRequest, "not_utf8", "请求内容不是有效的 UTF-8 文本")
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return jsonProblem(err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return web.NewProblem(http.StatusBadRequest, "malformed_json", "JSON 对象之后还有多余内容")
+	}
+	return nil
+}
+
+func jsonProblem(err error) error {
+	if typ, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return courier.Faults{{Field: typ.Field, Code: "type", Detail: "类型不对，应为 " + typ.Type.String()}}
+	}
+	if name, ok := unknownField(err); ok {
+		return courier.Faults{{Field: name, Code: "unknown_field", Detail: "没有这个字段，请核对名称"}}
+	}
+	return web.NewProblem(http.StatusBadRequest, "malformed_json", "请求内容不是完整的 JSON 对象")
+}
+
+// unknownField finds the name in encoding/json's text, which has no type for this error.
+func unknownField(err error) (string, bool) {
+	const prefix = `json: unknown field "`
+	text := err.Error()
+	if len(text) <= len(prefix) || text[:len(prefix)] != prefix {
+		return "", false
+	}
+	return text[len(prefix) : len(text)-1], true
+}
+
+func intParam(s string, fallback, low, high int) (int, error) {
+	if s == "" {
+		return fallback, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < low || n > high {
+		return 0, strconv.ErrRange
+	}
+	return n, nil
+}
+
+func badParam(name, detail string) error {
+	p := web.NewProblem(http.StatusBadRequest, "bad_parameter", "参数 "+name+" "+detail)
+	p.Errors = []web.Pointer{{Pointer: "?" + name, Code: "format", Detail: detail}}
+	return p
+}

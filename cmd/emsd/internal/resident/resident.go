@@ -1,0 +1,139 @@
+// Package resident is all that faces outward: what EMS pushes and the receipts of the SMS gateways. Everything that
+// arrives here may be forged: a push is a hint that a waybill is worth asking about, a receipt counts only when it
+// comes to the secret address and names an attempt of ours.
+package resident
+
+import (
+	"context"
+	"crypto/subtle"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"emsd/cmd/emsd/internal/web"
+	"emsd/courier"
+	"emsd/courier/ems"
+	"emsd/notify"
+)
+
+// maxPush and maxReceipts bound what is read of one request.
+const (
+	maxPush     = 64 << 10
+	maxReceipts = 1 << 20
+)
+
+// Config holds the two secrets of this face.
+type Config struct {
+	EMSSecret     string // under which EMS encrypts pushes
+	ReceiptSecret string // last part of the receipts' address; empty: no receipts are taken
+}
+
+// Hints takes the news that there is news about a waybill.
+type Hints interface {
+	Receive(ctx context.Context, waybillNo string, now time.Time) error
+}
+
+// Receipts stores receipts as they came.
+type Receipts interface {
+	Append(ctx context.Context, gateway string, receipts []notify.Receipt) error
+}
+
+// A ReceiptParser reads what one gateway posts.
+type ReceiptParser func(body []byte) ([]notify.Receipt, error)
+
+type face struct {
+	cfg      Config
+	hints    Hints
+	receipts Receipts
+	parsers  map[string]ReceiptParser
+	clock    courier.Clock
+	log      *slog.Logger
+}
+
+// New returns the handler of the public listener.
+func New(cfg Config, hints Hints, receipts Receipts, parsers map[string]ReceiptParser, clock courier.Clock, log *slog.Logger) http.Handler {
+	f := &face{cfg, hints, receipts, parsers, clock, log}
+	mux := http.NewServeMux()
+	// EMS: 040002, one scan
+	mux.Handle("POST /ems/push", web.LimitBody(maxPush, http.HandlerFunc(f.push)))
+	// SMS gateway: delivery receipts, and its probe of the address
+	mux.Handle("POST /sms/{gateway}/receipts/{secret}", web.LimitBody(maxReceipts, http.HandlerFunc(f.receipt)))
+	mux.HandleFunc("GET /sms/{gateway}/receipts/{secret}", f.probe)
+	return mux
+}
+
+// push answers as the dossier's section 5 says: 00000 only when the hint is stored, for EMS repeats what is not.
+func (f *face) push(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		f.answerPush(w, ems.Push{}, false)
+		return
+	}
+	p, err := ems.DecodePush(f.cfg.EMSSecret, body)
+	if err != nil {
+		f.log.Warn("push not understood", "error", err)
+		f.answerPush(w, p, false)
+		return
+	}
+	if err := f.hints.Receive(r.Context(), p.WaybillNo, f.clock.Now()); err != nil {
+		f.log.Error("push not stored", "error", err)
+		f.answerPush(w, p, false)
+		return
+	}
+	f.answerPush(w, p, true)
+}
+
+func (f *face) answerPush(w http.ResponseWriter, p ems.Push, ok bool) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(ems.PushReply(p.SerialNo, p.SenderNo, ok))
+}
+
+// receipt stores and answers; what the receipts mean is worked out later, for the gateway waits 700 ms at most.
+func (f *face) receipt(w http.ResponseWriter, r *http.Request) {
+	parse := f.known(r)
+	if parse == nil {
+		http.NotFound(w, r)
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		http.Error(w, "too large", http.StatusRequestEntityTooLarge)
+		return
+	}
+	receipts, err := parse(body)
+	if err != nil {
+		f.log.Warn("receipts not understood", "gateway", r.PathValue("gateway"), "error", err)
+		http.Error(w, "not understood", http.StatusBadRequest)
+		return
+	}
+	if err := f.receipts.Append(r.Context(), r.PathValue("gateway"), receipts); err != nil {
+		f.log.Error("receipts not stored", "gateway", r.PathValue("gateway"), "error", err)
+		http.Error(w, "try again", http.StatusServiceUnavailable)
+		return
+	}
+	taken(w)
+}
+
+// probe answers the console of the gateway, which asks whether the address works.
+func (f *face) probe(w http.ResponseWriter, r *http.Request) {
+	if f.known(r) == nil {
+		http.NotFound(w, r)
+		return
+	}
+	taken(w)
+}
+
+func taken(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	io.WriteString(w, `{"code":0,"msg":"接收成功"}`)
+}
+
+// known returns the gateway's parser when the address is the secret one; otherwise it does not tell which part is wrong.
+func (f *face) known(r *http.Request) ReceiptParser {
+	want, got := f.cfg.ReceiptSecret, r.PathValue("secret")
+	if want == "" || subtle.ConstantTimeCompare([]byte(want), []byte(got)) != 1 {
+		return nil
+	}
+	return f.parsers[r.PathValue("gateway")]
+}

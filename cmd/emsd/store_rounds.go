@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// recordRound remembers that a round went through, for /metrics of every replica and after a restart.
+func recordRound(ctx context.Context, db *sqlx.DB, name string, wall time.Time) error {
+	_, err := db.ExecContext(ctx, `
+		INSERT INTO rounds (name, succeeded_at) VALUES ($1, $2)
+		ON CONFLICT (name) DO UPDATE SET succeeded_at = greatest(rounds.succeeded_at, excluded.succeeded_at)`, name, wall)
+	return err
+}
+
+// oldestDue tells for each round since when its oldest item is due; rounds with nothing due are left out. Rounds that
+// work on business time are measured by now, the others by wall.
+func oldestDue(ctx context.Context, db *sqlx.DB, now, wall time.Time) (map[string]time.Duration, error) {
+	var rows []struct {
+		Name    string  `db:"name"`
+		Seconds float64 `db:"seconds"`
+	}
+	err := db.SelectContext(ctx, &rows, `
+		SELECT name, extract(epoch FROM since)::float8 AS seconds FROM (
+			SELECT 'poll' AS name, $1 - min(next_poll_at) AS since FROM waybills WHERE next_poll_at IS NOT NULL
+			UNION ALL SELECT 'order', $2 - min(next_attempt_at) FROM deliveries WHERE status = 'approved' AND cancel_requested_at IS NULL
+			UNION ALL SELECT 'reconcile', $2 - min(reconcile_at) FROM deliveries WHERE status = 'ordering' AND reconcile_at IS NOT NULL
+			UNION ALL SELECT 'cancel', $2 - min(cancel_attempt_at) FROM deliveries WHERE cancel_attempt_at IS NOT NULL
+			UNION ALL SELECT 'label', $2 - min(next_attempt_at) FROM labels WHERE next_attempt_at IS NOT NULL
+			UNION ALL SELECT 'publish', $1 - min(at) FROM events WHERE position IS NULL
+			UNION ALL SELECT 'send', $1 - min(not_before) FROM messages WHERE state = 'queued'
+			UNION ALL SELECT 'resolve', $2 - min(resolve_at) FROM message_attempts WHERE state = 'unknown' AND resolve_at IS NOT NULL
+			UNION ALL SELECT 'inbox', $2 - min(inserted_at) FROM inbox.approved_permits WHERE result_at IS NULL
+		) due WHERE since > interval '0'`, now, wall)
+	if err != nil {
+		return nil, fmt.Errorf("oldest due items: %w", err)
+	}
+	due := map[string]time.Duration{}
+	for _, r := range rows {
+		due[r.Name] = time.Duration(r.Seconds * float64(time.Second))
+	}
+	return due, nil
+}
