@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { dbtest.Main(m) }
 
 // A world is a database with deliveries, a clock that stands still until it is moved, and all that is logged.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	db    *sqlx.DB
 	vault *vault.Vault
 	log   *slog.Logger
@@ -42,7 +42,7 @@ const (
 	givenName = "孔明"
 )
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	logs := &lockedBuffer{}
 	w := &world{t: t, db: dbtest.Open(t), now: noon, wall: noon.Add(1000 * time.Hour), logs: logs,

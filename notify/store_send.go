@@ -86,16 +86,18 @@ func readTold(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob) error {
 		ids[i] = j.DeliveryID.String()
 	}
 	var rows []struct {
-		ID         uuid.UUID `db:"id"`
 		DeliveryID uuid.UUID `db:"delivery_id"`
 		Milestone  Milestone `db:"milestone"`
 		Position   int64     `db:"position"`
 		State      string    `db:"state"`
 	}
+	// OFFSET 0 keeps the planner at one look into the index per delivery: on a table that was never analyzed it prefers
+	// to read all of it.
 	err := tx.SelectContext(ctx, &rows, `
-		SELECT id, delivery_id, milestone, position, state
-		FROM messages
-		WHERE delivery_id = ANY ($1::uuid[]) AND state IN ('sending', 'unknown', 'accepted', 'delivered')`, pq.Array(ids))
+		SELECT m.delivery_id, m.milestone, m.position, m.state
+		FROM (SELECT DISTINCT id FROM unnest($1::uuid[]) AS x(id)) d
+		CROSS JOIN LATERAL (SELECT delivery_id, milestone, position, state FROM messages WHERE delivery_id = d.id OFFSET 0) m
+		WHERE m.state IN ('sending', 'unknown', 'accepted', 'delivered')`, pq.Array(ids))
 	if err != nil {
 		return err
 	}
@@ -128,11 +130,11 @@ func readPast(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob) error {
 		Rejected  int       `db:"rejected"`
 	}
 	err := tx.SelectContext(ctx, &rows, `
-		SELECT message_id, gateway, count(*) FILTER (WHERE state = 'unsent' AND code <> 'not_begun') AS unsent,
-			count(*) FILTER (WHERE state = 'rejected' AND class IN ('transient', 'throttle')) AS rejected
-		FROM message_attempts
-		WHERE message_id = ANY ($1::uuid[])
-		GROUP BY message_id, gateway`, pq.Array(ids))
+		SELECT a.message_id, a.gateway, count(*) FILTER (WHERE a.state = 'unsent' AND a.code <> 'not_begun') AS unsent,
+			count(*) FILTER (WHERE a.state = 'rejected' AND a.class IN ('transient', 'throttle')) AS rejected
+		FROM unnest($1::uuid[]) AS m(id)
+		CROSS JOIN LATERAL (SELECT message_id, gateway, state, class, code FROM message_attempts WHERE message_id = m.id OFFSET 0) a
+		GROUP BY a.message_id, a.gateway`, pq.Array(ids))
 	if err != nil {
 		return err
 	}
@@ -225,6 +227,8 @@ type settling struct {
 
 // settle writes outcomes and returns the attempts that took them: one that a receipt or another process has settled
 // meanwhile keeps what it has. Messages are locked in the planner's order, or the two could wait for each other.
+//
+// The states that may be left travel as a column, or the optimizer reads the whole index of open attempts to find them.
 func settle(ctx context.Context, tx *sqlx.Tx, from []string, settlings []settling, now, wall time.Time) (map[uuid.UUID]bool, error) {
 	if len(settlings) == 0 {
 		return nil, nil
@@ -241,13 +245,13 @@ func settle(ctx context.Context, tx *sqlx.Tx, from []string, settlings []settlin
 	var taken []uuid.UUID
 	err := tx.SelectContext(ctx, &taken, `
 		WITH s AS MATERIALIZED (
-			SELECT id, state, class, code, provider_id, resolve_at, message_state, reason, next_attempt_at
+			SELECT id, state, class, code, provider_id, resolve_at, message_state, reason, next_attempt_at, $10::text[] AS was
 			FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::timestamptz[])
 				AS s(id, state, class, code, provider_id, resolve_at, message_state, reason, next_attempt_at)
 		), held AS MATERIALIZED (
 			SELECT a.id
 			FROM s JOIN message_attempts a ON a.id = s.id JOIN messages m ON m.id = a.message_id
-			WHERE a.state = ANY ($10)
+			WHERE a.state = ANY (s.was)
 			ORDER BY m.delivery_id, m.milestone
 			FOR UPDATE OF m, a
 		), taken AS (
@@ -256,7 +260,7 @@ func settle(ctx context.Context, tx *sqlx.Tx, from []string, settlings []settlin
 				provider_id = CASE WHEN s.provider_id <> '' THEN s.provider_id ELSE a.provider_id END,
 				finished_at = coalesce(a.finished_at, $11), resolve_at = s.resolve_at
 			FROM s JOIN held h ON h.id = s.id
-			WHERE a.id = s.id AND a.state = ANY ($10)
+			WHERE a.id = s.id AND a.state = ANY (s.was)
 			RETURNING a.id, a.message_id
 		), told AS (
 			UPDATE messages m

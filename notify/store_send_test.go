@@ -12,6 +12,7 @@ import (
 	"emsd/courier"
 
 	"github.com/google/uuid"
+	"github.com/lib/pq"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -679,6 +680,25 @@ func TestGatewaysAreChecked(t *testing.T) {
 	} {
 		if _, err := NewGateways(list...); err == nil {
 			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// The database itself refuses a second message of a milestone, and a second open attempt of a message.
+func TestI5_DatabaseRefusesASecond(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.news(courier.InTransit, courier.EventData{})
+	w.run(w.sender(w.gateways(&fakeGateway{name: "a", script: always(Unknown, true)}), Options{}))
+	for constraint, statement := range map[string]string{
+		"i5_one_message_per_milestone": `INSERT INTO messages (id, delivery_id, milestone, position, event_at, vars, state, verdict, reason, not_before, created_at, updated_at)
+			SELECT gen_random_uuid(), delivery_id, milestone, position, event_at, vars, 'queued', verdict, reason, not_before, created_at, updated_at FROM messages WHERE delivery_id = $1`,
+		"i5_one_open_attempt": `INSERT INTO message_attempts (id, message_id, gateway, template, state, sent_on, started_at)
+			SELECT gen_random_uuid(), m.id, 'b', '', 'sending', '', m.created_at FROM messages m WHERE m.delivery_id = $1`,
+	} {
+		_, err := w.db.ExecContext(t.Context(), statement, id)
+		if e, ok := errors.AsType[*pq.Error](err); !ok || e.Constraint != constraint {
+			t.Errorf("%s: %v", constraint, err)
 		}
 	}
 }
