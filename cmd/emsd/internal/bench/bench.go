@@ -32,7 +32,6 @@ type Options struct {
 	Sizes   Sizes
 	Only    []string // names of measurements, or ids such as P1; empty for all
 	Profile string   // prefix of files for CPU profiles of the product's runs
-	Out     io.Writer
 	// Progress gets lines while it works, and what children complain about.
 	Progress io.Writer
 }

@@ -53,11 +53,15 @@ const kindStub = "stub"
 
 // kinds are the runs by name. Each measures its own part of itself.
 var kinds = map[string]func(context.Context, task, *meter) error{
-	"poll":        pollProduct,
-	"poll-floor":  pollFloor,
-	"order":       orderProduct,
-	"order-floor": orderFloor,
-	"claim":       claimProduct,
+	"poll":          pollProduct,
+	"poll-floor":    pollFloor,
+	"order":         orderProduct,
+	"order-floor":   orderFloor,
+	"claim":         claimProduct,
+	"accept":        acceptProduct,
+	"accept-floor":  acceptFloor,
+	"latency":       latencyProduct,
+	"latency-floor": latencyFloor,
 }
 
 // Child is the process that Run starts for the stub and for every measured run. It speaks with Run alone: the task comes

@@ -28,6 +28,16 @@ func makeFloorTables(ctx context.Context, db *sqlx.DB) error {
 			recipient   bytea NOT NULL
 		);
 		CREATE INDEX floor_orders_due ON floor_orders (due) WHERE due IS NOT NULL;
+		CREATE TABLE floor_permits (
+			id              uuid PRIMARY KEY,
+			permit_no       text NOT NULL UNIQUE,
+			application_no  text NOT NULL,
+			station_code    text NOT NULL,
+			name            bytea NOT NULL,
+			phone           bytea NOT NULL,
+			id_no           bytea NOT NULL,
+			address         bytea NOT NULL
+		);
 		CREATE TABLE floor_outbox (
 			id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 			order_id  uuid NOT NULL,
