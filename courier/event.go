@@ -21,6 +21,7 @@ const (
 	EventAddress     EventType = "address.changed"
 	EventRetry       EventType = "order.retried"
 	EventScan        EventType = "tracking.updated" // new scans that leave the status as it is
+	EventCharged     EventType = "postage.charged"  // what EMS charged, beside what was paid
 )
 
 // StatusEvent gives the type of the event of a move to s.

@@ -132,6 +132,8 @@ CREATE TABLE deliveries (
     cancel_attempt_at timestamptz,         -- wall: when to send 020006 next
     cancel_reason     text,
     held_until        date,
+    postage_fen       bigint CHECK (postage_fen >= 0), -- what EMS charged (050001); NULL until known
+    postage_weight_g  integer,
     supersedes        uuid REFERENCES deliveries,
     seq               integer NOT NULL DEFAULT 0,
     created_at        timestamptz NOT NULL,
@@ -170,6 +172,9 @@ CREATE INDEX deliveries_updated ON deliveries (updated_at, id);
 CREATE INDEX deliveries_status_page ON deliveries (status, id);
 CREATE INDEX deliveries_order_due ON deliveries (next_attempt_at, id) WHERE status = 'approved' AND cancel_requested_at IS NULL;
 CREATE INDEX deliveries_reconcile_due ON deliveries (reconcile_at, id) WHERE status = 'ordering' AND reconcile_at IS NOT NULL;
+CREATE INDEX deliveries_postage_due ON deliveries (id) WHERE postage_fen IS NULL AND payment_method = 'prepaid'
+    AND status IN ('accepted', 'in_transit', 'out_for_delivery', 'attempt_failed', 'held', 'delivered', 'returning', 'returned');
+CREATE INDEX deliveries_unpaid ON deliveries (status_since, id) WHERE status = 'awaiting_payment';
 CREATE INDEX deliveries_cancel_due ON deliveries (cancel_attempt_at, id) WHERE cancel_attempt_at IS NOT NULL;
 
 -- +goose StatementBegin
