@@ -374,3 +374,33 @@ func TestAValueThatDoesNotOpenStopsNothing(t *testing.T) {
 		t.Errorf("after mending: %+v, %v", got, err)
 	}
 }
+
+// A round that is under way when somebody rotates again must not go on sealing under what is an old key by then.
+func TestARotationGivesWayToTheNext(t *testing.T) {
+	t.Parallel()
+	db, m := dbtest.Open(t), newMaster(t)
+	v := open(t, db, m)
+	people(t, db, v, 12)
+	if _, err := v.Rotate(t.Context(), noon); err != nil {
+		t.Fatal(err)
+	}
+	other := open(t, db, m)
+	var id uint32
+	r := &vault.Rotator{Vault: v, Columns: small(), Progress: func(string, int64) {
+		var err error
+		if id, err = other.Rotate(t.Context(), noon); err != nil {
+			t.Error(err)
+		}
+	}}
+	got, err := r.Round(t.Context(), later)
+	if err == nil || got.Done || got.Resealed != 7 || v.ActiveKey() != id {
+		t.Errorf("Round = %+v, %v with key %d active; want it to stop after a chunk and take up key %d", got, err, v.ActiveKey(), id)
+	}
+	r.Progress = nil
+	if got, err := r.Round(t.Context(), later); err != nil || !got.Done {
+		t.Errorf("the next round = %+v, %v", got, err)
+	}
+	if diff := cmp.Diff(map[uint32]int{id: 12*6 + 4}, under(t, db, v)); diff != "" {
+		t.Errorf("values by key (-want +got):\n%s", diff)
+	}
+}

@@ -115,6 +115,9 @@ func (r *Rotator) pass(ctx context.Context, key uint32, now time.Time) (int64, e
 
 // chunk tries again when PostgreSQL broke a deadlock with one of the daemons' rounds by giving up on us.
 func (r *Rotator) chunk(ctx context.Context, key uint32, c Column, now time.Time) (n int64, done bool, err error) {
+	if err := r.current(ctx, key); err != nil {
+		return 0, false, err
+	}
 	for range 5 {
 		n, done, err = r.reseal(ctx, key, c, now)
 		if !isDeadlock(err) {
@@ -122,6 +125,20 @@ func (r *Rotator) chunk(ctx context.Context, key uint32, c Column, now time.Time
 		}
 	}
 	return n, done, err
+}
+
+var errOtherActive = errors.New("another data key became active; run again")
+
+// current reads data_keys again: a round takes hours on a large database, in which this process must not miss the next
+// rotation, neither for its own work nor for what else it seals.
+func (r *Rotator) current(ctx context.Context, key uint32) error {
+	if err := r.Vault.Refresh(ctx); err != nil {
+		return err
+	}
+	if r.Vault.ActiveKey() != key {
+		return errOtherActive
+	}
+	return nil
 }
 
 func isDeadlock(err error) bool {
@@ -158,7 +175,7 @@ func (r *Rotator) reseal(ctx context.Context, key uint32, c Column, now time.Tim
 		}
 		row.sealed = r.Vault.SealBytes(c.Name, row.id, plain)
 		if id, _ := KeyID(row.sealed); id != key {
-			return 0, false, errors.New("another data key became active; run again")
+			return 0, false, errOtherActive
 		}
 		todo = append(todo, row)
 	}
@@ -218,6 +235,9 @@ func (r *Rotator) sweep(ctx context.Context, now time.Time, rot *Rotation) (clea
 func (r *Rotator) left(ctx context.Context, key uint32, c Column) (opens bool, broken int, err error) {
 	after := ""
 	for {
+		if err := r.current(ctx, key); err != nil {
+			return false, broken, err
+		}
 		rows, last, read, err := c.stale(ctx, r.Vault.db, key, after)
 		if err != nil {
 			return false, broken, err
@@ -258,7 +278,7 @@ func (r *Rotator) retire(ctx context.Context, key uint32, now time.Time) (int, e
 	err := changeKeys(ctx, r.Vault.db, func(tx *sqlx.Tx, rows []dataKey) error {
 		for _, row := range rows {
 			if row.Purpose == purposeSeal && row.State == "active" && row.ID != key {
-				return errors.New("another data key became active; run again")
+				return errOtherActive
 			}
 		}
 		res, err := tx.ExecContext(ctx, `
