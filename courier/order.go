@@ -233,7 +233,7 @@ func (o *Orderer) compose(j orderJob) (Order, error) {
 	return Order{
 		OrderNo: j.OrderNo, WaybillNo: j.WaybillNo, CreatedAt: o.clock.Now(), PaymentMode: mode,
 		WeightG: o.opts.WeightG, Contents: o.opts.Contents, Remarks: o.opts.Remarks,
-		Sender: o.sender(j), Recipient: to,
+		Sender: j.Sender, Recipient: to,
 	}, nil
 }
 
@@ -248,17 +248,6 @@ func (o *Orderer) recipient(j orderJob) (Party, error) {
 	}
 	p.Address, err = o.vault.Unseal("deliveries.address", j.ID, j.Address)
 	return p, err
-}
-
-// sender is the station that handled the application, when its record is complete, for the envelope returns there.
-func (o *Orderer) sender(j orderJob) Party {
-	for _, field := range []string{j.SenderName, j.SenderPhone, j.SenderProvince, j.SenderCity, j.SenderCounty, j.SenderAddress} {
-		if field == "" {
-			return o.opts.Sender
-		}
-	}
-	return Party{Name: vault.Conceal(j.SenderName), Phone: vault.Conceal(j.SenderPhone), Province: j.SenderProvince,
-		City: j.SenderCity, County: j.SenderCounty, Address: vault.Conceal(j.SenderAddress)}
 }
 
 // settle writes the outcomes of orders.

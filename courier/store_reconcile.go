@@ -13,16 +13,16 @@ import (
 // belongs to a process that has died, or hangs beyond its lease: its outcome is unknown.
 func (o *Orderer) claimReconciles(ctx context.Context, limit int, wall, until time.Time) (jobs []orderJob, err error) {
 	err = InTx(ctx, o.db, func(tx *sqlx.Tx) error {
-		return tx.SelectContext(ctx, &jobs, `
+		err := tx.SelectContext(ctx, &jobs, `
 			WITH due AS (
-				SELECT id, station_code FROM deliveries
+				SELECT id FROM deliveries
 				WHERE status = 'ordering' AND reconcile_at <= $1
 				ORDER BY reconcile_at, id
 				LIMIT $2
 				FOR UPDATE SKIP LOCKED
 			), claimed AS (
 				UPDATE deliveries d SET reconcile_at = $3, reconciles = d.reconciles + 1
-				FROM due JOIN stations s ON s.code = due.station_code
+				FROM due
 				WHERE d.id = due.id
 				RETURNING `+jobColumns+`, d.cancel_requested_at IS NOT NULL AS cancel_requested
 			), lost AS (
@@ -30,8 +30,7 @@ func (o *Orderer) claimReconciles(ctx context.Context, limit int, wall, until ti
 				FROM claimed c WHERE a.delivery_id = c.id AND a.outcome IS NULL AND a.call <> 'cancel'
 			)
 			SELECT c.id, c.attempts, c.reconciles, c.order_no, c.waybill_no, c.number_mode, c.payment_method, c.name_sealed, c.phone_sealed,
-				c.address_sealed, c.province, c.city, c.county, c.sender_name, c.sender_phone, c.sender_province, c.sender_city,
-				c.sender_county, c.sender_address, c.cancel_requested,
+				c.address_sealed, c.province, c.city, c.county, c.station_code, c.cancel_requested,
 				EXISTS (SELECT 1 FROM unwanted_waybills u WHERE u.delivery_id = c.id AND u.cancelled_at IS NULL) AS unwanted,
 				coalesce(last.outcome, 'unknown') AS last_outcome, coalesce(last.ret_code, '') AS last_ret_code,
 				coalesce(last.detail, '') AS last_detail
@@ -40,6 +39,10 @@ func (o *Orderer) claimReconciles(ctx context.Context, limit int, wall, until ti
 				WHERE a.delivery_id = c.id AND a.call <> 'cancel'
 				ORDER BY a.started_at DESC LIMIT 1) last ON true
 			ORDER BY c.id`, wall, limit, until)
+		if err != nil {
+			return err
+		}
+		return o.setSenders(ctx, tx, jobs)
 	})
 	return jobs, err
 }
