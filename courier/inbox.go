@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 )
 
 // inboxChunk is how many rows of the exchange table share a transaction.
@@ -108,12 +107,6 @@ func (x *Inbox) giveUp(ctx context.Context) (n int, err error) {
 		return answerInbox(ctx, tx, []inboxAnswer{{id: rows[0].id, result: "faulty: 该行无法保存，请联系系统管理员"}}, x.service.clock.Now())
 	})
 	return n, err
-}
-
-// unfit reports whether PostgreSQL refused data, rather than service: classes 22 and 23 of its codes.
-func unfit(err error) bool {
-	e, ok := errors.AsType[*pq.Error](err)
-	return ok && (e.Code.Class() == "22" || e.Code.Class() == "23")
 }
 
 // answerOf writes a result for the other system: the first word says what happened, the id which delivery it concerns.

@@ -1,13 +1,9 @@
 package courier
 
 import (
-	"context"
-
 	"emsd/courier/vault"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
-	"github.com/lib/pq/pqerror"
 )
 
 // Options of a Service; zero values take the default given here.
@@ -34,16 +30,4 @@ func New(db *sqlx.DB, v *vault.Vault, clock Clock, opts Options) *Service {
 		opts.WeightG = 80
 	}
 	return &Service{db, v, clock, opts}
-}
-
-// inTx is InTx for work that may meet others on the same rows: when PostgreSQL ends a transaction so that another can go
-// on, it is done again from the start. f therefore keeps nothing from a run that failed.
-func (s *Service) inTx(ctx context.Context, f func(tx *sqlx.Tx) error) error {
-	const tries = 4
-	for n := 1; ; n++ {
-		err := InTx(ctx, s.db, f)
-		if n == tries || pq.As(err, pqerror.TRDeadlockDetected, pqerror.TRSerializationFailure) == nil {
-			return err
-		}
-	}
 }

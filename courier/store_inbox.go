@@ -2,6 +2,7 @@ package courier
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -72,4 +73,10 @@ func answerInbox(ctx context.Context, tx *sqlx.Tx, answers []inboxAnswer, now ti
 		return fmt.Errorf("answer %d exchange rows: %w", n, err)
 	}
 	return nil
+}
+
+// unfit reports whether PostgreSQL refused data, rather than service: classes 22 and 23 of its codes.
+func unfit(err error) bool {
+	e, ok := errors.AsType[*pq.Error](err)
+	return ok && (e.Code.Class() == "22" || e.Code.Class() == "23")
 }

@@ -64,7 +64,7 @@ var databaseModules = map[string]string{"database/sql": "sql", "github.com/jmoir
 
 // handles are the names of databaseModules that any file may use: a round holds the pool and opens the transaction that
 // its steps share; the statements themselves stand in store*.go.
-var handles = []string{"sqlx.DB", "sqlx.Tx"}
+var handles = []string{"sqlx.DB", "sqlx.Tx", "sqlx.QueryerContext"}
 
 // goFolders are the top-level folders that hold Go.
 var goFolders = []string{"cmd", "courier", "tracking", "notify", "migrations"}

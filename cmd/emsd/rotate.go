@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -44,6 +45,8 @@ func (c rotateKeyCmd) Run(e *world) error {
 			fmt.Fprintf(e.out, "done: %d values sealed anew, %d keys retired\n", rot.Resealed, rot.Retired)
 		case rot.Unreadable > 0:
 			return fmt.Errorf("%d values do not open and stay under their old key: see the log for their columns", rot.Unreadable)
+		case rot.SettlesAt.IsZero():
+			return errors.New("values keep coming under the old key: a daemon has not taken up the new one; see that every daemon runs and reaches the database, then run rotate-key --resume")
 		default:
 			fmt.Fprintf(e.out, "%d values sealed anew; the old key stays until %s, for daemons that have not seen the new one: a daemon finishes this by itself, or run rotate-key --resume then\n",
 				rot.Resealed, shortTime(rot.SettlesAt))

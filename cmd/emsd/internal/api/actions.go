@@ -62,7 +62,7 @@ func (a *API) money(w http.ResponseWriter, r *http.Request, t courier.Token, rec
 	if err != nil {
 		return err
 	}
-	web.WriteJSON(w, http.StatusOK, "application/json", viewDelivery(d, mayUnmask(t)))
+	web.WriteJSON(w, http.StatusOK, "application/json", viewDelivery(d, false))
 	return nil
 }
 
@@ -96,7 +96,7 @@ func (a *API) withReason(w http.ResponseWriter, r *http.Request, t courier.Token
 	if err != nil {
 		return err
 	}
-	web.WriteJSON(w, http.StatusOK, "application/json", viewDelivery(d, mayUnmask(t)))
+	web.WriteJSON(w, http.StatusOK, "application/json", viewDelivery(d, false))
 	return nil
 }
 
@@ -125,6 +125,6 @@ func (a *API) address(w http.ResponseWriter, r *http.Request, t courier.Token) e
 	if err != nil {
 		return err
 	}
-	web.WriteJSON(w, http.StatusOK, "application/json", viewDelivery(d, mayUnmask(t)))
+	web.WriteJSON(w, http.StatusOK, "application/json", viewDelivery(d, false))
 	return nil
 }

@@ -123,7 +123,8 @@ func (a *API) authenticate(r *http.Request, scopes []string) (courier.Token, err
 	return t, nil
 }
 
-// mayUnmask says whether a token sees names, phones and addresses in clear.
+// mayUnmask says whether a token that reads sees names, phones and addresses in clear. Answers to a POST are masked for
+// everybody: they are stored under their Idempotency-Key, and who posted knows what it says.
 func mayUnmask(t courier.Token) bool {
 	return slices.Contains(t.Scopes, scopeClerk) || slices.Contains(t.Scopes, scopeAdmin)
 }

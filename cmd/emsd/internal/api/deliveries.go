@@ -30,7 +30,7 @@ func (a *API) accept(w http.ResponseWriter, r *http.Request, t courier.Token) er
 		return err
 	}
 	w.Header().Set("Location", "/v1/deliveries/"+results[0].Delivery.ID.String())
-	web.WriteJSON(w, status, "application/json", viewDelivery(results[0].Delivery, mayUnmask(t)))
+	web.WriteJSON(w, status, "application/json", viewDelivery(results[0].Delivery, false))
 	return nil
 }
 
