@@ -78,6 +78,8 @@ func (d *demo) watch(ctx context.Context) error {
 			return nil
 		}
 		select {
+		case <-d.env.ctx.Done():
+			return errors.New("stopped before everything had come to rest")
 		case <-ctx.Done():
 			return fmt.Errorf("after %s not everything has come to rest: %s", d.cmd.Limit, open)
 		case err := <-d.failed:

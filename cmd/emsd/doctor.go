@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"emsd/courier/ems"
@@ -52,7 +54,9 @@ func (c doctorCmd) Run(e *world) error {
 		check("key", "opens the data keys", checkKey(e.ctx, cfg, db))
 	}
 	check("ems", "reachable, credentials accepted", checkEMS(e, cfg))
-	for name, spec := range cfg.Schedule.specs() {
+	specs := cfg.Schedule.specs()
+	for _, name := range slices.Sorted(maps.Keys(specs)) {
+		spec := specs[name]
 		s, err := cron.ParseStandard(spec)
 		if err == nil {
 			tell(e, "schedule "+name, fmt.Sprintf("%s, next at %s", spec, s.Next(time.Now().In(beijing)).Format(time.DateTime)), nil)
