@@ -267,7 +267,8 @@ CREATE TABLE labels (
 );
 CREATE INDEX labels_due ON labels (next_attempt_at, delivery_id) WHERE next_attempt_at IS NOT NULL;
 
--- Poll state of an envelope, apart from the wide delivery row because every poll writes it.
+-- Poll state of an envelope, apart from the wide delivery row because every poll writes it. Every index here costs each
+-- poll an entry, so there is none on waybill_no: one row per delivery, and i3_one_waybill_no of deliveries, keep it unique.
 CREATE TABLE waybills (
     delivery_id   uuid PRIMARY KEY,
     waybill_no    text NOT NULL,
@@ -276,8 +277,7 @@ CREATE TABLE waybills (
     next_poll_at  timestamptz,            -- NULL in a final state
     changed_at    timestamptz NOT NULL,   -- when the trace last changed
     fingerprint   bigint NOT NULL DEFAULT 0,
-    failures      integer NOT NULL DEFAULT 0,
-    CONSTRAINT i3_one_tracked_waybill UNIQUE (waybill_no)
+    failures      integer NOT NULL DEFAULT 0
 ) WITH (fillfactor = 80);
 CREATE INDEX waybills_due ON waybills (next_poll_at, delivery_id) WHERE next_poll_at IS NOT NULL;
 

@@ -41,8 +41,8 @@ func (p *Poller) takeHints(ctx context.Context, now time.Time) (known, strangers
 			WITH hint AS MATERIALIZED (
 				SELECT id, waybill_no FROM push_hints ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
 			), free AS MATERIALIZED (
-				SELECT w.delivery_id, w.waybill_no FROM waybills w
-				WHERE w.waybill_no IN (SELECT waybill_no FROM hint)
+				SELECT w.delivery_id, d.waybill_no FROM deliveries d JOIN waybills w ON w.delivery_id = d.id
+				WHERE d.waybill_no IN (SELECT waybill_no FROM hint)
 				FOR UPDATE OF w SKIP LOCKED
 			), due AS (
 				UPDATE waybills w SET next_poll_at = $1
@@ -54,7 +54,8 @@ func (p *Poller) takeHints(ctx context.Context, now time.Time) (known, strangers
 				RETURNING 1
 			), dropped AS (
 				DELETE FROM push_hints h USING hint
-				WHERE h.id = hint.id AND NOT EXISTS (SELECT 1 FROM waybills w WHERE w.waybill_no = hint.waybill_no)
+				WHERE h.id = hint.id AND NOT EXISTS (
+					SELECT 1 FROM deliveries d JOIN waybills w ON w.delivery_id = d.id WHERE d.waybill_no = hint.waybill_no)
 				RETURNING 1
 			)
 			SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM dropped)`, now, hintChunk).Scan(&k, &s)

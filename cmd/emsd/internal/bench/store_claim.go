@@ -30,7 +30,7 @@ func seedClaims(ctx context.Context, db *sqlx.DB, n, due, scattered int, now tim
 	if _, err := db.ExecContext(ctx, `DROP INDEX waybills_due`); err != nil {
 		return err
 	}
-	if _, err := db.ExecContext(ctx, `ALTER TABLE waybills DROP CONSTRAINT waybills_pkey, DROP CONSTRAINT i3_one_tracked_waybill`); err != nil {
+	if _, err := db.ExecContext(ctx, `ALTER TABLE waybills DROP CONSTRAINT waybills_pkey`); err != nil {
 		return err
 	}
 	if _, err := db.ExecContext(ctx, `
@@ -47,7 +47,7 @@ func seedClaims(ctx context.Context, db *sqlx.DB, n, due, scattered int, now tim
 		return err
 	}
 	if _, err := db.ExecContext(ctx, `
-		ALTER TABLE waybills ADD CONSTRAINT waybills_pkey PRIMARY KEY (delivery_id), ADD CONSTRAINT i3_one_tracked_waybill UNIQUE (waybill_no)`); err != nil {
+		ALTER TABLE waybills ADD CONSTRAINT waybills_pkey PRIMARY KEY (delivery_id)`); err != nil {
 		return err
 	}
 	if _, err := db.ExecContext(ctx, defs[0]); err != nil {
