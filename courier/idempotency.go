@@ -12,6 +12,7 @@ import (
 type StoredAnswer struct {
 	Status      int
 	ContentType string
+	Location    string // of what was made, empty when nothing was
 	Body        []byte
 }
 

@@ -98,7 +98,7 @@ func TestARequestIsAnsweredOnceUnderItsKey(t *testing.T) {
 	if _, err := begin("other"); fieldsAndCodes(errAs[Faults](err)) != "Idempotency-Key reused" {
 		t.Errorf("with another body: %v", err)
 	}
-	want := StoredAnswer{201, "application/json", []byte(`{"id":1}`)}
+	want := StoredAnswer{201, "application/json", "/v1/deliveries/1", []byte(`{"id":1}`)}
 	if err := s.svc.FinishIdempotent(ctx, tok.ID, "k", want); err != nil {
 		t.Fatal(err)
 	}

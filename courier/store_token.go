@@ -96,9 +96,10 @@ func readKey(ctx context.Context, db *sqlx.DB, token uuid.UUID, key string) ([]b
 		Hash        []byte        `db:"request_hash"`
 		Status      sql.NullInt64 `db:"status"`
 		ContentType string        `db:"content_type"`
+		Location    string        `db:"location"`
 		Body        []byte        `db:"body"`
 	}
-	err := db.GetContext(ctx, &r, `SELECT request_hash, status, content_type, body FROM idempotency_keys WHERE token_id = $1 AND key = $2`, token, key)
+	err := db.GetContext(ctx, &r, `SELECT request_hash, status, content_type, location, body FROM idempotency_keys WHERE token_id = $1 AND key = $2`, token, key)
 	if errors.Is(err, sql.ErrNoRows) { // given back between the claim and this look
 		return nil, nil, &Conflict{"in_progress", "相同 Idempotency-Key 的请求正在处理，请稍后再试"}
 	}
@@ -108,12 +109,12 @@ func readKey(ctx context.Context, db *sqlx.DB, token uuid.UUID, key string) ([]b
 	if !r.Status.Valid {
 		return r.Hash, nil, nil
 	}
-	return r.Hash, &StoredAnswer{int(r.Status.Int64), r.ContentType, r.Body}, nil
+	return r.Hash, &StoredAnswer{int(r.Status.Int64), r.ContentType, r.Location, r.Body}, nil
 }
 
 func finishKey(ctx context.Context, db *sqlx.DB, token uuid.UUID, key string, a StoredAnswer) error {
-	_, err := db.ExecContext(ctx, `UPDATE idempotency_keys SET status = $3, content_type = $4, body = $5 WHERE token_id = $1 AND key = $2`,
-		token, key, a.Status, a.ContentType, a.Body)
+	_, err := db.ExecContext(ctx, `UPDATE idempotency_keys SET status = $3, content_type = $4, location = $5, body = $6 WHERE token_id = $1 AND key = $2`,
+		token, key, a.Status, a.ContentType, a.Location, a.Body)
 	return err
 }
 

@@ -431,7 +431,8 @@ CREATE TABLE idempotency_keys (
     request_hash  bytea NOT NULL,
     status        integer,                  -- NULL while the first request is in progress
     content_type  text NOT NULL DEFAULT '',
-    body          bytea,
+    location      text NOT NULL DEFAULT '',
+    body          bytea,                    -- answers to POSTs are masked: nothing personal
     created_at    timestamptz NOT NULL,     -- wall
     PRIMARY KEY (token_id, key)
 );

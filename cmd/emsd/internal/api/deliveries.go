@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -157,12 +158,23 @@ func readJSON(r *http.Request, v any) error {
 
 func jsonProblem(err error) error {
 	if typ, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return courier.Faults{{Field: typ.Field, Code: "type", Detail: "类型不对，应为 " + typ.Type.String()}}
+		return courier.Faults{{Field: typ.Field, Code: "type", Detail: "类型不对，应为" + kindName(typ.Type)}}
 	}
 	if name, ok := unknownField(err); ok {
 		return courier.Faults{{Field: name, Code: "unknown_field", Detail: "没有这个字段，请核对名称"}}
 	}
 	return web.NewProblem(http.StatusBadRequest, "malformed_json", "请求内容不是完整的 JSON 对象")
+}
+
+// kindName names a type as people who write JSON know it.
+func kindName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Int, reflect.Int64:
+		return "整数"
+	case reflect.Bool:
+		return " true 或 false"
+	}
+	return "文本"
 }
 
 // unknownField finds the name in encoding/json's text, which has no type for this error.

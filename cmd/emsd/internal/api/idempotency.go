@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"io"
 	"net/http"
@@ -26,6 +27,8 @@ func (a *API) once(h handler) handler {
 			return err
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
+		// A caller who gives up must find the answer under the key: from here on the work no longer hangs on its connection.
+		r = r.WithContext(context.WithoutCancel(r.Context()))
 		hash := sha256.Sum256(append([]byte(r.Method+" "+r.URL.Path+"\n"), body...))
 		stored, err := a.service.BeginIdempotent(r.Context(), t.ID, key, hash[:])
 		if err != nil {
@@ -34,6 +37,9 @@ func (a *API) once(h handler) handler {
 		if stored != nil {
 			w.Header().Set("Content-Type", stored.ContentType)
 			w.Header().Set("Idempotency-Replayed", "true")
+			if stored.Location != "" {
+				w.Header().Set("Location", stored.Location)
+			}
 			w.WriteHeader(stored.Status)
 			_, err := w.Write(stored.Body)
 			return err
@@ -53,7 +59,7 @@ func (a *API) finish(w http.ResponseWriter, r *http.Request, t courier.Token, ke
 		err = a.service.ForgetIdempotent(r.Context(), t.ID, key)
 	} else {
 		err = a.service.FinishIdempotent(r.Context(), t.ID, key, courier.StoredAnswer{
-			Status: rec.status, ContentType: rec.header.Get("Content-Type"), Body: rec.body.Bytes()})
+			Status: rec.status, ContentType: rec.header.Get("Content-Type"), Location: rec.header.Get("Location"), Body: rec.body.Bytes()})
 	}
 	if err != nil {
 		a.log.ErrorContext(r.Context(), "idempotent answer not stored", "route", r.Pattern, "error", err)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"emsd/cmd/emsd/internal/api"
@@ -19,6 +20,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 )
 
 // measureAccept gives A1.
@@ -314,55 +316,92 @@ func takeIn(ctx context.Context, service *courier.Service, n int) ([]bill, error
 	return bills, nil
 }
 
-// A latencyWatch pays, orders when it is woken, and notes when each delivery is seen to be ordered.
+// A latencyWatch pays, orders when it is woken, and notes when each delivery is seen to be ordered. Paying, ordering and
+// looking have a goroutine each, so that none waits for another.
 type latencyWatch struct {
 	db      *sqlx.DB
 	orderer *courier.Orderer
 	wakes   <-chan *pq.Notification
-	paid    map[uuid.UUID]time.Time // not ordered yet
 	took    []float64
+
+	mu   sync.Mutex
+	paid map[uuid.UUID]time.Time // not seen to be ordered yet
 }
 
 func (w *latencyWatch) run(ctx context.Context, service *courier.Service, bills []bill) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	due, failed := make(chan struct{}, 1), make(chan error, 1)
-	go func() {
-		for range due {
-			if err := w.orderer.OrderRound(ctx); err != nil {
-				failed <- err
-				return
-			}
-		}
-	}()
-	defer close(due)
-	pay := time.NewTicker(payEvery)
-	defer pay.Stop()
-	for len(bills)+len(w.paid) > 0 {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%d deliveries are paid and not ordered: %w", len(w.paid), ctx.Err())
-		case err := <-failed:
-			return err
-		case <-pay.C:
-			if len(bills) == 0 {
-				continue
-			}
-			w.paid[bills[0].id] = time.Now()
-			if err := payBill(ctx, service, bills[0]); err != nil {
-				return err
-			}
-			bills = bills[1:]
-		case n := <-w.wakes:
-			if n == nil || n.Channel == courier.WakeOrders {
-				select {
-				case due <- struct{}{}:
-				default:
-				}
+	due, news := make(chan struct{}, 1), make(chan struct{}, 1)
+	g, ctx := errgroup.WithContext(ctx)
+	ctx, done := context.WithCancel(ctx)
+	g.Go(func() error { w.dispatch(ctx, due, news); return nil })
+	g.Go(func() error { return w.order(ctx, due) })
+	g.Go(func() error { return w.pay(ctx, service, bills) })
+	g.Go(func() error {
+		defer done()
+		for len(w.took) < len(bills) {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("%d of %d deliveries were ordered in time", len(w.took), len(bills))
+			case <-news:
 			}
 			if err := w.look(ctx); err != nil {
 				return err
 			}
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// dispatch turns notifications into signals that do not pile up.
+func (w *latencyWatch) dispatch(ctx context.Context, due, news chan<- struct{}) {
+	signal := func(c chan<- struct{}) {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case n := <-w.wakes:
+			if n == nil || n.Channel == courier.WakeOrders {
+				signal(due)
+			}
+			signal(news)
+		}
+	}
+}
+
+func (w *latencyWatch) order(ctx context.Context, due <-chan struct{}) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-due:
+			if err := w.orderer.OrderRound(ctx); err != nil && ctx.Err() == nil {
+				return err
+			}
+		}
+	}
+}
+
+func (w *latencyWatch) pay(ctx context.Context, service *courier.Service, bills []bill) error {
+	tick := time.NewTicker(payEvery)
+	defer tick.Stop()
+	for _, b := range bills {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		w.mu.Lock()
+		w.paid[b.id] = time.Now()
+		w.mu.Unlock()
+		if err := payBill(ctx, service, b); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -376,15 +415,19 @@ func payBill(ctx context.Context, service *courier.Service, b bill) error {
 
 // look notes which deliveries are ordered by now.
 func (w *latencyWatch) look(ctx context.Context) error {
+	w.mu.Lock()
 	waiting := make([]string, 0, len(w.paid))
 	for id := range w.paid {
 		waiting = append(waiting, id.String())
 	}
+	w.mu.Unlock()
 	done, err := orderedAmong(ctx, w.db, waiting)
 	if err != nil {
 		return err
 	}
 	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, id := range done {
 		w.took = append(w.took, now.Sub(w.paid[id]).Seconds())
 		delete(w.paid, id)

@@ -62,8 +62,8 @@ func Full() Sizes {
 
 // Quick shows within a minute whether something is badly wrong.
 func Quick() Sizes {
-	return Sizes{Rounds: 3, Polls: 12_000, Orders: 4_000, Snapshot: 20_000, Pairs: 1, Young: 5_000, Starts: 2,
-		Rows: []int{10_000, 100_000}, Claims: 30, Due: 10_000, Crowd: 1024, Permits: 3_000, Payments: 40}
+	return Sizes{Rounds: 3, Polls: 8_000, Orders: 3_000, Snapshot: 12_000, Pairs: 1, Young: 4_000, Starts: 2,
+		Rows: []int{10_000, 100_000}, Claims: 30, Due: 10_000, Crowd: 1024, Permits: 2_000, Payments: 50}
 }
 
 // runTimeout bounds one measured run, so that a hanging one fails and says which.

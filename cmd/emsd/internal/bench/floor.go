@@ -150,18 +150,11 @@ type floorPoll struct {
 	scans int64
 }
 
+// A floorScan is what identifies a scan; the rest of the answer is passed over.
 type floorScan struct {
-	OpTime    string `json:"opTime"`
-	OpCode    string `json:"opCode"`
-	OpName    string `json:"opName"`
-	OpDesc    string `json:"opDesc"`
-	Province  string `json:"opOrgProvName"`
-	City      string `json:"opOrgCity"`
-	OrgCode   string `json:"opOrgCode"`
-	OrgName   string `json:"opOrgName"`
-	Deliver   string `json:"deliverCode"`
-	Attempt   string `json:"attemptDeliveryCode"`
-	WaybillNo string `json:"waybillNo"`
+	OpTime  string `json:"opTime"`
+	OpCode  string `json:"opCode"`
+	OrgCode string `json:"opOrgCode"`
 }
 
 // pollFloor is the poll round by hand: claim with held row locks, ask, one statement, commit.

@@ -148,7 +148,7 @@ func (b *bench) measurePolls(ctx context.Context) error {
 			to   *[]result
 		}{
 			{"product, nothing new", pollRun{profile: "poll"}, &still},
-			{"floor", pollRun{floor: true}, &floor},
+			{"floor", pollRun{floor: true, profile: "poll-floor"}, &floor},
 			{"product, 10 % news", pollRun{news: true, profile: "news"}, &news},
 		} {
 			s.run.n, s.run.workers = b.Sizes.Polls, workers
