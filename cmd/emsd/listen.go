@@ -28,6 +28,8 @@ func listen(ctx context.Context, dsn string, s *scheduler, feedGrew *broadcast, 
 			log.Warn("a notification channel is not listened to, its work waits for the schedule", "channel", channel, "error", err)
 		}
 	}
+	s.wakeAll() // for what was announced before anybody listened
+	feedGrew.wake()
 	ping := time.NewTicker(30 * time.Second) // finds a connection that died without a word
 	defer ping.Stop()
 	for {
