@@ -245,6 +245,20 @@ func TestChangeOfAddress(t *testing.T) {
 			t.Errorf("%s, want approved", got.Status)
 		}
 	})
+	t.Run("money that went back pays for nothing", func(t *testing.T) {
+		d := s.created(permit(25))
+		s.pay(d.ID, payment("T25", 2500))
+		if _, err := s.svc.Refund(t.Context(), d.ID, payment("R25", 1300)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.svc.ChangeAddress(t.Context(), d.ID, far, "搬家", "clerk")
+		if err != nil || got.Status != AwaitingPayment {
+			t.Fatalf("2500 of 2200 fen paid, 1300 given back: %s (%v), want awaiting_payment", got.Status, err)
+		}
+		if got = s.pay(d.ID, payment("T25b", 1000)); got.Status != Approved || got.RefundDueFen != 0 {
+			t.Errorf("%s, %d due back, want approved, 0", got.Status, got.RefundDueFen)
+		}
+	})
 	t.Run("not after the order", func(t *testing.T) {
 		d := s.created(permit(23))
 		s.pay(d.ID, payment("T23", 1200))
