@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 )
 
 // publishOnce numbers up to limit committed events in the order of their ids, which within one delivery is the order
@@ -86,7 +85,7 @@ func FeedHead(ctx context.Context, q sqlx.QueryerContext) (int64, error) {
 
 // Unpublished counts committed events that have no position yet, and tells the oldest one's time.
 func Unpublished(ctx context.Context, q sqlx.QueryerContext) (count int, oldest time.Time, err error) {
-	var at pq.NullTime
+	var at sql.NullTime
 	err = q.QueryRowxContext(ctx, `SELECT count(*), min(at) FROM events WHERE position IS NULL`).Scan(&count, &at)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil

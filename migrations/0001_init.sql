@@ -450,12 +450,6 @@ CREATE TABLE audit (
     hash       bytea NOT NULL
 );
 
--- When each scheduled round last went through, on any replica.
-CREATE TABLE rounds (
-    name          text PRIMARY KEY,
-    succeeded_at  timestamptz NOT NULL -- wall
-);
-
 -- The exchange table for systems that reach only the database.
 CREATE SCHEMA inbox;
 CREATE TABLE inbox.approved_permits (
@@ -525,7 +519,7 @@ END $$;
 
 -- +goose Down
 DROP SCHEMA inbox CASCADE;
-DROP TABLE rounds, audit, idempotency_keys, tokens, message_receipts, message_attempts, messages, cases, feed_readers, feed_head, events, scans,
+DROP TABLE audit, idempotency_keys, tokens, message_receipts, message_attempts, messages, cases, feed_readers, feed_head, events, scans,
     push_hints, waybills, labels, unwanted_waybills, order_attempts, numbers, payments, deliveries, key_rotations, data_keys, tariffs, policies, stations;
 DROP FUNCTION deliveries_guard();
 DROP FUNCTION ensure_month(text, date);

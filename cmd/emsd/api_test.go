@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -659,12 +660,21 @@ func TestTheFeedIsGaplessAndWakesWhoWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	in := bufio.NewReader(conn)
+	// A first answer shows that the connection was taken up; then the daemon has a moment to read who waits.
+	fmt.Fprintf(conn, "GET /v1/events?after=%d HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", after, d.token("read"))
+	if first, err := http.ReadResponse(in, nil); err != nil {
+		t.Fatal(err)
+	} else if _, err := io.Copy(io.Discard, first.Body); err != nil {
+		t.Fatal(err)
+	}
 	fmt.Fprintf(conn, "GET /v1/events?after=%d&wait=45s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", after, d.token("read"))
+	<-time.After(500 * time.Millisecond)
 	began = time.Now()
 	if err := d.stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	resp, err := http.ReadResponse(in, nil)
 	if err != nil {
 		t.Fatalf("who waited got no answer: %v", err)
 	}

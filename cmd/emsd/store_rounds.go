@@ -8,14 +8,6 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// recordRound remembers that a round went through, for /metrics of every replica and after a restart.
-func recordRound(ctx context.Context, db *sqlx.DB, name string, wall time.Time) error {
-	_, err := db.ExecContext(ctx, `
-		INSERT INTO rounds (name, succeeded_at) VALUES ($1, $2)
-		ON CONFLICT (name) DO UPDATE SET succeeded_at = greatest(rounds.succeeded_at, excluded.succeeded_at)`, name, wall)
-	return err
-}
-
 // oldestDue tells for each round since when its oldest item is due; rounds with nothing due are left out. Rounds that
 // work on business time are measured by now, the others by wall.
 func oldestDue(ctx context.Context, db *sqlx.DB, now, wall time.Time) (map[string]time.Duration, error) {

@@ -351,7 +351,7 @@ func (b *bench) measureClaims(ctx context.Context) error {
 			if err := seedClaims(ctx, db, n, due, scattered, businessNow, b.prints.after); err != nil {
 				return fmt.Errorf("seed %d waybills: %w", n, err)
 			}
-			took := make([]float64, 0, 2)
+			var took []float64
 			if scattered > 0 {
 				if err := b.measureScattered(ctx, db, dsn, n, &first); err != nil {
 					return err

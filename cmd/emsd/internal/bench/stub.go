@@ -97,7 +97,7 @@ func (s *stub) accept(l net.Listener) {
 		}
 		go func() {
 			defer c.Close()
-			if err := s.converse(c); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			if err := s.converse(c); !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrUnexpectedEOF) {
 				fmt.Fprintln(os.Stderr, "bench stub:", err)
 			}
 		}()
