@@ -66,6 +66,9 @@ type Scan struct {
 	City        string
 	DeliverCode string // who received it, with 704
 	AttemptCode string // why not, with 705
+
+	SaidClass string    // recipient class that the wording of a 704 names; filled in by package tracking
+	SaidUntil time.Time // last day of collection that the wording names, midnight in Beijing; filled in by package tracking
 }
 
 // A Trace is EMS's answer to a tracking query.
@@ -73,5 +76,6 @@ type Trace struct {
 	Fingerprint int64 // of the answer's body without its envelope; never 0
 	Unchanged   bool  // same fingerprint as the one known: Scans is not filled
 	Scans       []Scan
-	Unreadable  int // items that could not be read as a scan: kept out, counted, never an error of the trace
+	Raw         []byte // the body that the fingerprint is of, when it has changed; holds personal data, so it is only ever stored sealed
+	Unreadable  int    // items that could not be read as a scan: kept out, counted, never an error of the trace
 }

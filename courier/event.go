@@ -50,6 +50,7 @@ type EventData struct {
 	ScanAt    string   `json:"scan_at,omitempty"` // RFC 3339, when it happened by EMS
 	ScanCode  string   `json:"scan_code,omitempty"`
 	Receiver  string   `json:"receiver,omitempty"`   // recipient class of a delivery
+	Receipt   string   `json:"receipt,omitempty"`    // what the class means for a delivery: fine, ask or case
 	HeldUntil string   `json:"held_until,omitempty"` // yyyy-mm-dd
 	Late      bool     `json:"late,omitempty"`       // the scan lay well behind when it was seen: no message
 	Withdrawn bool     `json:"withdrawn,omitempty"`  // the move follows from a voiding scan: no message

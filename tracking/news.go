@@ -37,6 +37,7 @@ type news struct {
 	changedAt   time.Time
 	fingerprint int64
 	next        time.Time
+	urgency     int
 
 	move   *courier.Move
 	event  *courier.NewEvent
@@ -49,7 +50,7 @@ type news struct {
 }
 
 // digest decides what a changed trace means. It is pure: the rules of the round are tested without a database.
-func digest(a *asked, st standing, known []kept, now time.Time) news {
+func digest(a *asked, st standing, known []kept, r rules, now time.Time) news {
 	n := news{waybill: a.waybill, status: st.status, changedAt: a.changedAt, fingerprint: a.trace.Fingerprint ^ salt}
 	var all []courier.Scan
 	for _, k := range known {
@@ -85,7 +86,8 @@ func digest(a *asked, st standing, known []kept, now time.Time) news {
 	if n.move == nil && len(n.fresh) > 0 {
 		n.event = &courier.NewEvent{DeliveryID: a.delivery, Type: courier.EventScan, At: now, Data: n.data(n.fresh[len(n.fresh)-1], now)}
 	}
-	n.next = Spread(NextPoll(n.status, n.changedAt, a.orderedAt, 0, now), now, a.no)
+	n.next, n.urgency = r.plan.Next(n.status, n.changedAt, a.orderedAt, 0, now)
+	n.next = Spread(n.next, now, a.no)
 	return n
 }
 

@@ -30,7 +30,7 @@ func follow(orderedAt time.Time) *followed {
 
 // poll sees a trace; it returns what digest makes of it and keeps the outcome as the store would.
 func (f *followed) poll(now time.Time, scans ...courier.Scan) news {
-	n := digest(&asked{waybill: f.w, trace: courier.Trace{Fingerprint: 1, Scans: scans}}, f.st, f.kept, now)
+	n := digest(&asked{waybill: f.w, trace: courier.Trace{Fingerprint: 1, Scans: scans}}, f.st, f.kept, rules{DefaultRulebook(), DefaultPlan()}, now)
 	for _, s := range n.fresh {
 		f.kept = append(f.kept, kept{Scan: s, ahead: s.At.Sub(now) > ahead})
 	}

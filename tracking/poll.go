@@ -84,6 +84,9 @@ func NewPoller(db *sqlx.DB, v *vault.Vault, a Asker, clock courier.Clock, opts O
 	return &Poller{db: db, vault: v, asker: a, clock: clock, opts: opts.withDefaults(), log: log, metrics: m}
 }
 
+// rules is what the round goes by now.
+func (p *Poller) rules() rules { return rules{DefaultRulebook(), DefaultPlan()} }
+
 // A waybill is a row of waybills that is due.
 type waybill struct {
 	delivery    uuid.UUID
