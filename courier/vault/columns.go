@@ -18,8 +18,8 @@ const (
 	ColumnScan    = "scans.desc" // bound to the delivery's id
 
 	ColumnPassword         = "deliveries.password"
-	ColumnRetelling        = "retellings.desc" // bound to the delivery's id
-	ColumnAnswer           = "raw_answers.body"    // bound to the delivery's id
+	ColumnRetelling        = "retellings.desc"  // bound to the delivery's id
+	ColumnAnswer           = "raw_answers.body" // bound to the delivery's id
 	ColumnAgent            = "returns.agent_name"
 	ColumnNewName          = "readdressings.name"
 	ColumnNewPhone         = "readdressings.phone"
