@@ -337,7 +337,7 @@ func (a *app) close() {
 
 func (c EMSConfig) client(clock courier.Clock) ems.Config {
 	return ems.Config{URL: c.URL, SenderNo: c.SenderNo, Authorization: string(c.Authorization), Secret: string(c.Secret), Rate: c.Rate,
-		Concurrency: c.Concurrency, Timeout: c.Timeout, CAFile: c.CAFile, Now: clock.Now}
+		Concurrency: c.Concurrency, Timeout: c.Timeout, CAFile: c.CAFile, Now: clock.Now, RetryWait: c.retryWait, BreakerPause: c.breakerPause}
 }
 
 func (c Config) orderOptions() courier.OrderOptions {

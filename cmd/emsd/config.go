@@ -68,6 +68,8 @@ type EMSConfig struct {
 	Concurrency   int           `env:"CONCURRENCY" envDefault:"64"`
 	Timeout       time.Duration `env:"TIMEOUT" envDefault:"15s"`
 	CAFile        string        `env:"CA_FILE"`
+
+	retryWait, breakerPause time.Duration // for tests of a month in a minute; 0: the client's own
 }
 
 // Aliyun is the account at Aliyun's SMS service; Templates is JSON, milestone → template code.

@@ -78,6 +78,8 @@ type Config struct {
 	LateScans   float64 // appear one to five hours after the time they carry
 	RepeatScans float64 // stand in the trace a second time with other wording
 
+	OddTraces float64 // share of items whose traces are written in another way that says the same: see odd
+
 	PushTo             string // address for 040002; empty: no pushes
 	PushSecretAppended bool   // append the secret to a push's plaintext, as requests do
 	PushTries          int    // 3
@@ -85,6 +87,8 @@ type Config struct {
 	PushDuplicate      float64 // share of pushes that come twice
 	PushDisorder       float64 // share of pushes that come up to three hours late, so behind their successors
 	PushLose           float64 // share of pushes that never come
+	PushForged         float64 // share of pushes beside which another comes that was sealed under another key
+	PushStrange        float64 // share of pushes beside which another comes about an item of somebody else
 	PushQueue          int     // most pushes waiting or being retried; beyond it the oldest-due stay, new ones are lost; 10,000
 
 	// Messages fills the ledger's "messages"; the process that also simulates SMS gateways sets it.

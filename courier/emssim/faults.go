@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -105,15 +106,25 @@ type faults struct {
 	rng      *rand.Rand
 	next     []FaultKind
 	standing []Fault
+	hits     map[FaultKind]int
 }
 
 func newFaults(seed uint64) faults {
-	return faults{mu: &sync.Mutex{}, rng: rand.New(rand.NewPCG(seed, 0x0fa1))}
+	return faults{mu: &sync.Mutex{}, rng: rand.New(rand.NewPCG(seed, 0x0fa1)), hits: map[FaultKind]int{}}
 }
 
 func (f *faults) pick(api string) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	picked := f.choose(api)
+	if picked.Kind != "" {
+		f.hits[picked.Kind]++
+	}
+	return picked
+}
+
+// choose finds the fault of a call. The caller holds mu.
+func (f *faults) choose(api string) Fault {
 	if len(f.next) > 0 {
 		kind := f.next[0]
 		f.next = f.next[1:]
@@ -135,6 +146,13 @@ func (f *faults) pick(api string) Fault {
 		return s
 	}
 	return Fault{}
+}
+
+// counts are the calls that each kind has hit.
+func (f *faults) counts() map[FaultKind]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.hits)
 }
 
 // Next makes the next call, of any API, go wrong in this way. Several are used up in the order they were given.

@@ -3,6 +3,7 @@ package emssim
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -136,6 +137,28 @@ func TestReadsCanLagAndMixUpNumbers(t *testing.T) {
 	r.c.Next(OtherWaybill)
 	if got := r.trace(no); got[0].WaybillNo == no || len(got[0].WaybillNo) != 13 {
 		t.Errorf("another's trace is for %s", got[0].WaybillNo)
+	}
+	if got, want := r.c.Ledger().Faults, map[FaultKind]int{Stale: 1, OtherWaybill: 1}; !maps.Equal(got, want) {
+		t.Errorf("hits %v, want %v", got, want)
+	}
+	r.c.Next(Stale)
+	if got := r.c.Trace(no); len(got) != len(whole) || len(r.c.Trace("1200000000000")) != 0 {
+		t.Errorf("the truth has %d of %d scans, whatever goes wrong on the wire", len(got), len(whole))
+	}
+}
+
+func TestTracesCanBeWrittenOddly(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Config{OddTraces: 1})
+	no := r.order("R", "", "13900000001")
+	r.clock.forward(7 * 24 * time.Hour)
+	var list []struct {
+		OpCode int
+		OpTime string
+	}
+	got := r.call("040001", `{"waybillNo":"`+no+`","direction":"0"}`)
+	if err := json.Unmarshal([]byte(got.RetBody), &list); err != nil || len(list) == 0 || list[0].OpCode != 203 || list[0].OpTime[10] != 'T' {
+		t.Errorf("%v, %s", err, got.RetBody)
 	}
 }
 

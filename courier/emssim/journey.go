@@ -176,9 +176,9 @@ func (c *Carrier) SetJourney(waybillNo string, j Journey) error {
 	case len(shown) == 0:
 		w := newWay(o)
 		w.travel(j.Outcome)
-		o.scans = w.scans
+		o.scans = c.spoil(o, w.scans)
 	default:
-		o.scans = append(shown, rest(o, j.Outcome, shown, now)...)
+		o.scans = append(shown, c.spoil(o, rest(o, j.Outcome, shown, now))...)
 	}
 	sortVisible(o.scans)
 	c.expectPush(o)

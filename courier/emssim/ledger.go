@@ -27,6 +27,8 @@ type PushCounts struct {
 	GivenUp   int `json:"given_up"`  // events whose tries are used up
 	Lost      int `json:"lost"`      // events lost on purpose, or for want of room
 	Repeated  int `json:"repeated"`  // events sent twice on purpose
+	Forged    int `json:"forged"`    // events that somebody without the key sends beside the true one
+	Strange   int `json:"strange"`   // events of items that are not the receiver's
 }
 
 // Ledger is what EMS did, also where its reply was lost. Calls counts those that succeeded, Refused the others.
@@ -37,6 +39,8 @@ type Ledger struct {
 	Refused         map[string]int `json:"refused"`
 	NumbersReserved int            `json:"numbers_reserved"`
 	Pushes          PushCounts     `json:"pushes"`
+
+	Faults map[FaultKind]int `json:"faults"` // calls that each kind has hit
 }
 
 // Ledger returns a copy of the books.
@@ -49,7 +53,7 @@ func (c *Carrier) Ledger() Ledger {
 	defer c.mu.Unlock()
 	l := Ledger{
 		Orders: make([]LedgerOrder, 0, len(c.sequence)), Messages: messages, Calls: maps.Clone(c.calls), Refused: maps.Clone(c.refused),
-		NumbersReserved: len(c.reserved), Pushes: c.pushed,
+		NumbersReserved: len(c.reserved), Pushes: c.pushed, Faults: c.faults.counts(),
 	}
 	for _, o := range c.sequence {
 		l.Orders = append(l.Orders, LedgerOrder{o.ref, o.waybillNo, o.paymentMode, o.product, o.at, o.cancelled, o.outcome()})

@@ -25,11 +25,45 @@ const (
 
 // push is one event on its way to the receiver.
 type push struct {
-	at     time.Time // simulated
-	serial string
-	body   []byte
-	tries  int
+	at    time.Time // simulated
+	body  []byte
+	tries int
 }
+
+// Pushed is what a push (040002) is made of, for tests that send their own.
+type Pushed struct {
+	Secret         string // key, base64 of 16 bytes
+	SecretAppended bool   // append the secret to the plaintext, as requests do
+	SenderNo       string // may be empty, or another's
+	WaybillNo      string
+	OrderNo        string
+	Scan           Scan
+	At             time.Time // of sending
+}
+
+// Body is the push as it is posted. A secret that is no key is a mistake of the caller, so it panics.
+func (p Pushed) Body() []byte { return p.sealed(newECB(p.Secret)) }
+
+func (p Pushed) sealed(key *ecb) []byte {
+	event := p.Scan.wire(p.WaybillNo)
+	event.OrderNo = p.OrderNo
+	plain := render(event)
+	if p.SecretAppended {
+		plain = append(plain, p.Secret...)
+	}
+	return render(struct {
+		Message   string `json:"logitcsInterface"`
+		Method    string `json:"method"`
+		MsgType   string `json:"msgType"`
+		SenderNo  string `json:"senderNo"`
+		SerialNo  string `json:"serialNo"`
+		TimeStamp string `json:"timeStamp"`
+		Version   string `json:"version"`
+	}{key.seal(plain), "040002", "0", p.SenderNo, strings.ToUpper(strings.ReplaceAll(uuid.NewString(), "-", "")), p.At.In(beijing).Format(wireTime), "v1.0.0"})
+}
+
+// forger is the key of somebody who does not have the account's.
+var forger = newECB("AAECAwQFBgcICQoLDA0ODw==")
 
 // wake says when an order may have a scan that was not pushed yet.
 type wake struct {
@@ -132,39 +166,31 @@ func (c *Carrier) enqueue(o *order, s Scan, i uint64, now time.Time) {
 		c.pushed.Lost++
 		return
 	}
-	p := c.newPush(o, s, now)
-	p.at = now
+	p := &push{at: now, body: c.message(o, s, now).sealed(c.cipher)}
 	if late {
 		p.at = now.Add(time.Duration(rng.Int64N(int64(3 * time.Hour))))
 	}
 	heap.Push(&c.pushes.waiting, p)
 	if twice {
-		again := *p
-		again.at = p.at.Add(time.Duration(rng.Int64N(int64(10 * time.Minute))))
-		heap.Push(&c.pushes.waiting, &again)
+		heap.Push(&c.pushes.waiting, &push{at: p.at.Add(time.Duration(rng.Int64N(int64(10 * time.Minute)))), body: p.body})
 		c.pushed.Repeated++
+	}
+	if rng.Float64() < c.cfg.PushForged {
+		heap.Push(&c.pushes.waiting, &push{at: p.at, body: c.message(o, s, now).sealed(forger), tries: c.cfg.PushTries - 1})
+		c.pushed.Forged++
+	}
+	if rng.Float64() < c.cfg.PushStrange {
+		m := c.message(o, s, now)
+		m.WaybillNo = strangeNumber(m.WaybillNo)
+		heap.Push(&c.pushes.waiting, &push{at: p.at, body: m.sealed(c.cipher)})
+		c.pushed.Strange++
 	}
 }
 
-// newPush encrypts one event. The secret is not appended, unlike in requests (dossier section 5).
-func (c *Carrier) newPush(o *order, s Scan, now time.Time) *push {
-	event := s.wire(o.waybillNo)
-	event.OrderNo = o.ref
-	plain := render(event)
-	if c.cfg.PushSecretAppended {
-		plain = append(plain, c.cfg.Secret...)
-	}
-	serial := strings.ToUpper(strings.ReplaceAll(uuid.NewString(), "-", ""))
-	body := render(struct {
-		Message   string `json:"logitcsInterface"`
-		Method    string `json:"method"`
-		MsgType   string `json:"msgType"`
-		SenderNo  string `json:"senderNo"`
-		SerialNo  string `json:"serialNo"`
-		TimeStamp string `json:"timeStamp"`
-		Version   string `json:"version"`
-	}{c.cipher.seal(plain), "040002", "0", c.cfg.SenderNo, serial, now.In(beijing).Format(wireTime), "v1.0.0"})
-	return &push{serial: serial, body: body}
+// message is one event as EMS tells it. The secret is not appended, unlike in requests (dossier section 5).
+func (c *Carrier) message(o *order, s Scan, now time.Time) Pushed {
+	return Pushed{Secret: c.cfg.Secret, SecretAppended: c.cfg.PushSecretAppended, SenderNo: c.cfg.SenderNo,
+		WaybillNo: o.waybillNo, OrderNo: o.ref, Scan: s, At: now}
 }
 
 // Run sends pushes until ctx is done, and returns when none is under way. Without Config.PushTo it only waits.
@@ -173,23 +199,59 @@ func (c *Carrier) Run(ctx context.Context) {
 		<-ctx.Done()
 		return
 	}
-	client := &http.Client{
-		Timeout:       pushPatience,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	client := pushClient()
 	defer client.CloseIdleConnections()
 	work := make(chan *push)
 	var workers sync.WaitGroup
 	for range pushWorkers {
-		workers.Go(func() {
-			for p := range work {
-				c.settle(p, deliver(ctx, client, c.cfg.PushTo, p))
-			}
-		})
+		workers.Go(func() { c.deliverAll(ctx, client, work) })
 	}
 	c.dispatch(ctx, work)
 	close(work)
 	workers.Wait()
+}
+
+// PushDue sends what is due now and returns when everything has its answer, for tests that move the clock themselves
+// and do not call Run.
+func (c *Carrier) PushDue(ctx context.Context) {
+	if c.cfg.PushTo == "" {
+		return
+	}
+	now := c.cfg.Now()
+	c.collect(now)
+	var due []*push
+	for p := c.duePush(now); p != nil; p = c.duePush(now) {
+		due = append(due, p)
+	}
+	if len(due) == 0 {
+		return
+	}
+	client := pushClient()
+	defer client.CloseIdleConnections()
+	work := make(chan *push)
+	var workers sync.WaitGroup
+	for range min(pushWorkers, len(due)) {
+		workers.Go(func() { c.deliverAll(ctx, client, work) })
+	}
+	for _, p := range due {
+		work <- p
+	}
+	close(work)
+	workers.Wait()
+}
+
+func pushClient() *http.Client {
+	return &http.Client{
+		Timeout:       pushPatience,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport:     &http.Transport{MaxIdleConnsPerHost: pushWorkers},
+	}
+}
+
+func (c *Carrier) deliverAll(ctx context.Context, client *http.Client, work <-chan *push) {
+	for p := range work {
+		c.settle(p, deliver(ctx, client, c.cfg.PushTo, p))
+	}
 }
 
 // dispatch hands due pushes to the workers.

@@ -184,3 +184,45 @@ func TestLostPushesAreLostAndTheQueueIsBounded(t *testing.T) {
 	full.clock.forward(10 * 24 * time.Hour)
 	eventually(t, "five events without room", func() bool { return full.c.Ledger().Pushes.Lost == 5 })
 }
+
+// Without Run, a test decides when pushes are sent: what is due has been answered when PushDue returns.
+func TestPushesOnDemandTrueForgedAndStrange(t *testing.T) {
+	t.Parallel()
+	v := &receiver{t: t}
+	other := map[string]int{}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		var in struct{ LogitcsInterface string }
+		if err != nil || json.Unmarshal(body, &in) != nil {
+			t.Errorf("push %s, %v", body, err)
+		}
+		sealed, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(in.LogitcsInterface, "|$4|"))
+		plain, ok := newECB(SampleSecret).decrypt(sealed)
+		var event wireScan
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.calls++
+		if err != nil || !ok || json.Unmarshal(plain, &event) != nil {
+			other["forged"]++
+			io.WriteString(w, `{"code":"B00001"}`)
+			return
+		}
+		other[event.WaybillNo]++
+		io.WriteString(w, `{"code":"00000"}`)
+	}))
+	defer srv.Close()
+	r := newRig(t, Config{PushTo: srv.URL, PushForged: 1, PushStrange: 1})
+	no := r.order("R", "", "13900000001", inBeijing...)
+	r.c.PushDue(t.Context())
+	if v.called() != 0 {
+		t.Errorf("%d pushes before the first scan", v.called())
+	}
+	r.clock.forward(10 * 24 * time.Hour)
+	r.c.PushDue(t.Context())
+	if other[no] != 7 || other["forged"] != 7 || other[strangeNumber(no)] != 7 || v.called() != 21 {
+		t.Errorf("pushes %v", other)
+	}
+	if got, want := r.c.Ledger().Pushes, (PushCounts{Delivered: 14, Failed: 7, GivenUp: 7, Forged: 7, Strange: 7}); got != want {
+		t.Errorf("counts %+v, want %+v", got, want)
+	}
+}

@@ -2,7 +2,9 @@ package emssim
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -67,7 +69,38 @@ func (c *Carrier) trace(in call) answer {
 		body.Items[i] = s.wire(no)
 		body.Items[i].ProductName = products[o.product].name
 	}
-	return success("查询结果正常返回！", string(render(body)))
+	text := string(render(body))
+	if mix(o.number, 5)%1000 < uint64(c.cfg.OddTraces*1000) {
+		text = odd(text)
+	}
+	return success("查询结果正常返回！", text)
+}
+
+var (
+	numericCode = regexp.MustCompile(`"opCode":"([1-9][0-9]*)"`)
+	spacedTime  = regexp.MustCompile(`"opTime":"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)"`)
+)
+
+// odd writes a trace as other programs of the same house do: codes as numbers, a T in times, a bare list.
+func odd(body string) string {
+	body = numericCode.ReplaceAllString(body, `"opCode":$1`)
+	body = spacedTime.ReplaceAllString(body, `"opTime":"${1}T$2"`)
+	return strings.TrimSuffix(strings.TrimPrefix(body, `{"responseItems":`), "}")
+}
+
+// Trace is what EMS knows of a waybill now, oldest first: the truth that a client has to reach, whatever faults stand in
+// its way. It is empty for a number without an order.
+func (c *Carrier) Trace(waybillNo string) []Scan {
+	now := c.cfg.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.orders[waybillNo]
+	if o == nil {
+		return nil
+	}
+	scans := slices.Clone(c.visible(o, now))
+	slices.SortStableFunc(scans, func(a, b Scan) int { return a.At.Compare(b.At) })
+	return scans
 }
 
 // stale is what a copy of EMS that lags behind would show: all but the latest two scans.
