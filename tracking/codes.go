@@ -32,6 +32,15 @@ const (
 	Void           Group = "void" // takes back an earlier scan
 )
 
+// rank is the place of a group among groups.
+var rank = func() map[Group]int {
+	m := make(map[Group]int, len(groups))
+	for i, g := range groups {
+		m[g] = i
+	}
+	return m
+}()
+
 // groups lists every group in the order in which scans of one second are taken: the dossier's traces hold several
 // events a minute, and an effect never precedes its cause.
 var groups = []Group{Before, Accepted, Customs, InTransit, Changed, Exception, OutForDelivery, AttemptFailed, Held, Delivered,
@@ -45,31 +54,17 @@ type Code struct {
 	Voids    []string // of a voiding code: what it takes back
 	Listed   bool     // stands in the dictionary copied from the platform; the others were seen in real traces only
 	Sentence string   // ours, plain Chinese, without anybody's name
-}
 
-// How a 704 counts, by its deliverCode.
-const (
-	handed    = "handed"    // into the holder's own hands
-	elsewhere = "elsewhere" // delivered for EMS, a case for a clerk (I-7)
-	waits     = "waits"     // in a locker or at a pickup point: held until 748
-	nothing   = "none"      // no delivery at all
-)
+	rank int // of Group
+}
 
 // A Receiver is one deliverCode (dossier 4.4).
 type Receiver struct {
 	Code     string
 	Name     string
-	Class    string // who or what received it; travels in events
-	Effect   string
+	Class    string // who or what received it: one of classes
 	Sentence string
 }
-
-// Receiver classes that no deliverCode gives.
-const (
-	ReceiverCollected = "collected" // 748: taken from locker or pickup point
-	ReceiverUnstated  = "unstated"  // 704 without a deliverCode, which the wire allows
-	ReceiverUnknown   = "unknown"   // 704 with a deliverCode that the table lacks
-)
 
 // An Attempt is one attemptDeliveryCode (dossier 4.5): why a 705 delivered nothing, and what that makes of the delivery.
 type Attempt struct {
@@ -97,7 +92,7 @@ var (
 )
 
 // foldVersion changes when the rules of fold.go do; see salt.
-const foldVersion = "1"
+const foldVersion = "2"
 
 // salt is mixed into stored fingerprints: after a release with another table or other rules every trace looks changed
 // once, so that an unknown code that has become known takes effect by itself.
@@ -109,33 +104,10 @@ var salt = func() int64 {
 	return int64(h.Sum64())
 }()
 
-// Lookup finds a code in the table.
+// Lookup finds a code in the built-in table.
 func Lookup(code string) (Code, bool) {
 	c, ok := codes[code]
 	return c, ok
-}
-
-// Sentence is what residents and clerks read for a code: never the carrier's own text, which holds names and phones.
-func Sentence(code string) string {
-	if c, ok := codes[code]; ok {
-		return c.Sentence
-	}
-	return "邮件有新的物流记录。"
-}
-
-// SentenceOf is Sentence, made more exact by who received the envelope or why nobody did.
-func SentenceOf(s courier.Scan) string {
-	switch codes[s.Code].Group {
-	case Delivered:
-		if r, ok := receivers[s.DeliverCode]; ok && s.Code == "704" {
-			return r.Sentence
-		}
-	case AttemptFailed:
-		if a, ok := attempts[s.AttemptCode]; ok && s.Code == "705" {
-			return a.Sentence
-		}
-	}
-	return Sentence(s.Code)
 }
 
 func readCodes(text string) map[string]Code {
@@ -145,6 +117,7 @@ func readCodes(text string) map[string]Code {
 		if _, twice := table[c.Code]; twice || !slices.Contains(groups, c.Group) {
 			panic(fmt.Sprintf("codes.csv: code %s stands twice or has the unknown group %q", c.Code, c.Group))
 		}
+		c.rank = rank[c.Group]
 		table[c.Code] = c
 	}
 	return table
@@ -152,8 +125,11 @@ func readCodes(text string) map[string]Code {
 
 func readReceivers(text string) map[string]Receiver {
 	table := map[string]Receiver{}
-	for _, r := range readTable(text, "code,name,receiver,effect,sentence") {
-		table[r[0]] = Receiver{Code: r[0], Name: r[1], Class: r[2], Effect: r[3], Sentence: r[4]}
+	for _, r := range readTable(text, "code,name,class,sentence") {
+		if !isClass(r[2]) {
+			panic(fmt.Sprintf("deliver_codes.csv: code %s has the unknown class %q", r[0], r[2]))
+		}
+		table[r[0]] = Receiver{Code: r[0], Name: r[1], Class: r[2], Sentence: r[3]}
 	}
 	return table
 }

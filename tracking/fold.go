@@ -15,12 +15,9 @@ var beijing = time.FixedZone("Asia/Shanghai", 8*60*60)
 // scan of an earlier envelope lies months back; a day covers clocks that disagree and orders confirmed long after the call.
 const beforeOrder = 24 * time.Hour
 
-// How long an envelope is kept for collection before it goes back. EMS states no term on the wire; these are the short
-// ends of what lockers and counters give, because a last day told to a resident must not be too late.
-const (
-	lockerDays  = 3
-	counterDays = 7
-)
+// oneMoment is how close scans may lie and still have happened in another order than their times say: some devices
+// send minutes without seconds. Within it a scan of lower rank does not move the status back.
+const oneMoment = time.Minute
 
 // A Result is what all scans of an envelope say together.
 type Result struct {
@@ -28,6 +25,7 @@ type Result struct {
 	Since     time.Time    // of Scan; zero when no scan decides
 	Scan      courier.Scan // brought the status
 	Receiver  string       // class of who or what received it, when delivered or left for collection
+	Receipt   string       // what the class means for a delivered envelope: fine, ask or case
 	HeldUntil time.Time    // last day of collection, midnight in Beijing; zero unless held
 
 	Rule      string       // what last reopened a final status, for example "scan_voided:743"
@@ -35,48 +33,121 @@ type Result struct {
 	Withdrawn bool         // the status follows from a voided scan, not from an event of its own
 	VoidedBy  courier.Scan // the voiding scan that it follows from, when Withdrawn
 
-	Unknown  []string       // codes that the tables lack, sorted
-	Ignored  []courier.Scan // older than the order
-	Concerns []Concern      // what a clerk must look at, as things stand now
+	Readdressed bool           // EMS was told another address on the way
+	Unknown     []string       // codes that neither tables nor decisions know, sorted
+	Ignored     []courier.Scan // older than the order
+	Concerns    []Concern      // what a clerk must look at, as things stand now
+	MissingYear int            // a year that the calendar lacks, where it was needed; 0 for none
 }
 
 // A Concern is a reason for a case, and the scan that gives it.
 type Concern struct {
-	Kind courier.CaseKind
-	Code string // the code to show; a deliverCode or attemptDeliveryCode stands behind a slash
-	Scan courier.Scan
+	Kind  courier.CaseKind
+	Code  string // the code to show; a deliverCode or attemptDeliveryCode stands behind a slash
+	Scan  courier.Scan
+	Hours int // working hours until the case is due, where a policy says so; 0: by the kind
+}
+
+// Fold computes the status from all scans by the built-in rulebook; see Rulebook.Fold.
+func Fold(scans []courier.Scan, orderedAt time.Time) Result {
+	return defaultBook.Fold(scans, Envelope{OrderedAt: orderedAt})
 }
 
 // Fold computes the status from all scans. It depends on their set only: order of arrival, repetition and the polls in
 // which they came change nothing (I-6). Within one second causes go before effects.
-func Fold(scans []courier.Scan, orderedAt time.Time) Result {
-	line, ignored := arrange(scans, orderedAt)
-	voidedBy, target := matchVoids(line)
-	f := folding{Result: Result{Status: courier.Ordered, Ignored: ignored}, last: -1}
-	for i, s := range line {
-		switch {
-		case voidedBy[i] >= 0: // taken back: as if it had never been
-		case target[i] >= 0:
-			f.takeBack(s, line[target[i]])
-		default:
-			f.take(i, s)
-		}
-	}
-	f.conclude(line, target)
-	return f.Result
+func (b *Rulebook) Fold(scans []courier.Scan, e Envelope) Result {
+	r, _ := b.fold(scans, e, false)
+	return r
 }
 
-// arrange puts scans in order, makes repeated ones one and splits off those older than the order.
-func arrange(scans []courier.Scan, orderedAt time.Time) (line, ignored []courier.Scan) {
-	line = slices.Clone(scans)
-	slices.SortFunc(line, compareScans)
-	line = slices.CompactFunc(line, sameScan)
+// A Judged scan is one with the rule that took it.
+type Judged struct {
+	Scan courier.Scan
+	Rule Rule
+}
+
+// Explain is Fold with the rule that took each scan, in the order of the fold.
+func (b *Rulebook) Explain(scans []courier.Scan, e Envelope) (Result, []Judged) {
+	return b.fold(scans, e, true)
+}
+
+func (b *Rulebook) fold(scans []courier.Scan, e Envelope, explain bool) (Result, []Judged) {
+	line, ignored := b.arrange(scans, e.OrderedAt)
+	matchVoids(line)
+	f := folding{book: b, idChecked: e.IDChecked, last: -1}
+	f.Status = courier.Ordered
+	for i := range line {
+		line[i].rule = f.rule(line, i)
+	}
+	f.conclude(line)
+	for _, x := range ignored {
+		f.Ignored = append(f.Ignored, *x.Scan)
+	}
+	if !explain {
+		return f.Result, nil
+	}
+	judged := make([]Judged, 0, len(ignored)+len(line))
+	for _, x := range ignored {
+		judged = append(judged, Judged{*x.Scan, RuleOlder})
+	}
+	for _, x := range line {
+		judged = append(judged, Judged{*x.Scan, x.rule})
+	}
+	return f.Result, judged
+}
+
+// An entry is a scan in the line.
+type entry struct {
+	*courier.Scan
+	group Group // empty for a code that nobody knows
+	rank  int
+	voids []string
+	until time.Time // last day of collection that one of the tellings names: the earliest
+
+	voidedBy, target int // of the scan that takes this one back, of the one that this one takes back; -1 is none
+	rule             Rule
+}
+
+func (b *Rulebook) entryOf(s *courier.Scan) entry {
+	x := entry{Scan: s, until: s.SaidUntil, voidedBy: -1, target: -1}
+	if d := b.decided("", s.Code, s.At); d != nil {
+		x.group, x.rank, x.voids = d.group, d.rank, d.voids
+	} else if c, ok := codes[s.Code]; ok {
+		x.group, x.rank, x.voids = c.Group, c.rank, c.Voids
+	}
+	return x
+}
+
+// arrange puts scans in order, makes the tellings of one scan one and splits off those older than the order.
+func (b *Rulebook) arrange(scans []courier.Scan, orderedAt time.Time) (line, ignored []entry) {
+	line = make([]entry, len(scans))
+	for i := range scans {
+		line[i] = b.entryOf(&scans[i])
+	}
+	slices.SortFunc(line, b.compareEntries)
+	line = oneTelling(line)
 	if orderedAt.IsZero() {
 		return line, nil
 	}
 	floor := orderedAt.Add(-beforeOrder)
-	n, _ := slices.BinarySearchFunc(line, floor, func(s courier.Scan, t time.Time) int { return s.At.Compare(t) })
+	n, _ := slices.BinarySearchFunc(line, floor, func(x entry, t time.Time) int { return x.At.Compare(t) })
 	return line[n:], line[:n:n]
+}
+
+// oneTelling keeps the first of several tellings of a scan, with the earliest last day that any of them names.
+func oneTelling(line []entry) []entry {
+	n := 0
+	for i := range line {
+		if n == 0 || !sameScan(*line[n-1].Scan, *line[i].Scan) {
+			line[n] = line[i]
+			n++
+			continue
+		}
+		if until := line[i].until; !until.IsZero() && (line[n-1].until.IsZero() || until.Before(line[n-1].until)) {
+			line[n-1].until = until
+		}
+	}
+	return line[:n]
 }
 
 // sameScan is the identity of scans of one waybill; rewritten text is not a new scan.
@@ -84,307 +155,243 @@ func sameScan(a, b courier.Scan) bool {
 	return a.At.Equal(b.At) && a.Code == b.Code && a.OrgCode == b.OrgCode
 }
 
-var rank = func() map[Group]int {
-	m := make(map[Group]int, len(groups))
-	for i, g := range groups {
-		m[g] = i
+// compareEntries orders by time, then by group, then by what makes the order total. Of several tellings of one scan the
+// one that counts comes first: moreCareful.
+func (b *Rulebook) compareEntries(x, y entry) int {
+	if c := x.At.Compare(y.At); c != 0 {
+		return c
 	}
-	return m
-}()
+	if c := cmp.Or(cmp.Compare(x.rank, y.rank), cmp.Compare(x.Code, y.Code), cmp.Compare(x.OrgCode, y.OrgCode)); c != 0 {
+		return c
+	}
+	return cmp.Or(
+		b.moreCareful(x.Scan, y.Scan, x.group),
+		cmp.Compare(y.DeliverCode, x.DeliverCode),
+		cmp.Compare(y.AttemptCode, x.AttemptCode),
+		cmp.Compare(y.SaidClass, x.SaidClass),
+		x.SaidUntil.Compare(y.SaidUntil))
+}
 
-// compareScans orders by time, then by group, then by what makes the order total. Of two tellings of one scan the one
-// that says who received it comes first, and is kept.
+// compareScans orders scans by time and what identifies them.
 func compareScans(a, b courier.Scan) int {
 	if c := a.At.Compare(b.At); c != 0 {
 		return c
 	}
 	return cmp.Or(
-		cmp.Compare(rank[codes[a.Code].Group], rank[codes[b.Code].Group]),
+		cmp.Compare(codes[a.Code].rank, codes[b.Code].rank),
 		cmp.Compare(a.Code, b.Code),
 		cmp.Compare(a.OrgCode, b.OrgCode),
 		cmp.Compare(b.DeliverCode, a.DeliverCode),
 		cmp.Compare(b.AttemptCode, a.AttemptCode))
 }
 
-// matchVoids gives for every scan the voiding scan that takes it back, and for every voiding scan what it takes back; -1
-// is none. A voiding scan takes the most recent earlier scan of the codes it names that is not taken back yet, so that
-// each takes one and none is taken twice.
-func matchVoids(line []courier.Scan) (voidedBy, target []int) {
-	voidedBy, target = make([]int, len(line)), make([]int, len(line))
-	open := map[string][]int{} // standing scans by code
-	for i, s := range line {
-		voidedBy[i], target[i] = -1, -1
-		c := codes[s.Code]
-		if c.Group != Void {
-			open[s.Code] = append(open[s.Code], i)
-			continue
-		}
-		code, latest := "", -1
-		for _, v := range c.Voids {
-			if stack := open[v]; len(stack) > 0 && stack[len(stack)-1] > latest {
-				code, latest = v, stack[len(stack)-1]
-			}
-		}
-		if latest >= 0 {
-			open[code] = open[code][:len(open[code])-1]
-			voidedBy[latest], target[i] = i, latest
-		}
-	}
-	return voidedBy, target
-}
-
-// An effect is what one scan says by itself.
-type effect struct {
-	status   courier.Status // empty: leaves the status as it is
-	receiver string
-	days     int              // of collection, when held
-	soft     bool             // a return that is only announced: a further attempt ends it
-	concern  courier.CaseKind // what a clerk must look at once the scan has its effect
-	unknown  string           // code that the tables lack
-}
-
-func effectOf(s courier.Scan) effect {
-	c, ok := codes[s.Code]
-	if !ok {
-		return effect{unknown: s.Code}
-	}
-	switch c.Group {
-	case Accepted:
-		return effect{status: courier.Accepted}
-	case InTransit, Customs:
-		return effect{status: courier.InTransit}
-	case OutForDelivery:
-		return effect{status: courier.OutForDelivery}
-	case AttemptFailed:
-		return attemptEffect(s)
-	case Delivered:
-		return deliverEffect(s)
-	case Held:
-		return heldEffect(s)
-	case Withdrawn, Returning:
-		return effect{status: courier.Returning}
-	case Returned:
-		return effect{status: courier.Returned, concern: courier.CaseReturned}
-	case Lost:
-		return effect{status: courier.Lost, concern: courier.CaseLost}
-	}
-	return effect{}
-}
-
-func heldEffect(s courier.Scan) effect {
-	e := effect{status: courier.Held, days: counterDays, concern: courier.CaseHeld}
-	if s.Code == "747" {
-		e.days = lockerDays
-	}
-	return e
-}
-
-// attemptEffect reads a 705. Without an attemptDeliveryCode, or with one that the table lacks, it is a failed attempt.
-func attemptEffect(s courier.Scan) effect {
-	a, ok := attempts[s.AttemptCode]
-	if !ok || s.Code != "705" {
-		e := effect{status: courier.AttemptFailed}
-		if s.Code == "705" && s.AttemptCode != "" {
-			e.unknown = s.Code + "/" + s.AttemptCode
-		}
-		return e
-	}
-	e := effect{status: a.Status, concern: a.Case}
-	switch a.Status {
-	case courier.Held:
-		e.days, e.concern = counterDays, courier.CaseHeld
-	case courier.Lost:
-		e.concern = courier.CaseLost
-	case courier.Returning:
-		e.soft = true
-	}
-	return e
-}
-
-// deliverEffect reads a 704 by who received it (I-7): the holder's own hands are a success; a locker or a pickup point
-// only holds the envelope until 748 (dossier 4.3: China Post itself counts it as delivered, a served document is not);
-// anybody else, a door or a code that the table lacks is delivered for EMS and a case for a clerk; 180 is a claim. A 704
-// that names nobody is taken at its word: the field is optional on the wire, and a case for each would hide the real ones.
-func deliverEffect(s courier.Scan) effect {
-	switch {
-	case s.Code == "748":
-		return effect{status: courier.Delivered, receiver: ReceiverCollected}
-	case s.Code != "704" || s.DeliverCode == "":
-		return effect{status: courier.Delivered, receiver: ReceiverUnstated}
-	}
-	r, ok := receivers[s.DeliverCode]
-	if !ok {
-		return effect{status: courier.Delivered, receiver: ReceiverUnknown, concern: courier.CaseDeliveredElsewhere,
-			unknown: s.Code + "/" + s.DeliverCode}
-	}
-	switch r.Effect {
-	case handed:
-		return effect{status: courier.Delivered, receiver: r.Class}
-	case waits:
-		return effect{status: courier.Held, receiver: r.Class, days: lockerDays, concern: courier.CaseHeld}
-	case nothing:
-		return effect{concern: courier.CaseLost}
-	}
-	return effect{status: courier.Delivered, receiver: r.Class, concern: courier.CaseDeliveredElsewhere}
-}
-
 // folding is a Result in the making.
 type folding struct {
 	Result
-	soft     bool // of a return
-	last     int  // index of the last scan that brought or confirmed the status
-	own      *Concern
-	standing []Concern // of scans that leave the status
-	unknown  map[string]courier.Scan
+	book      *Rulebook
+	idChecked bool
+
+	cause   *courier.Scan // brought the status
+	reopens *courier.Scan // RuleScan
+	place   string        // where it is held
+	said    bool          // HeldUntil is EMS's own word
+	soft    bool          // of a return: only announced
+	rank    int           // of the last scan that brought or confirmed the status,
+	last    int           // its index
+	lastAt  time.Time     // and time
+
+	own      concern   // of the status; none without a kind
+	standing []concern // of scans that leave the status
+	unknown  []concern // the last scan of each unknown code
 }
 
-func (f *folding) take(i int, s courier.Scan) {
-	e := effectOf(s)
-	if e.unknown != "" {
-		if f.unknown == nil {
-			f.unknown = map[string]courier.Scan{}
-		}
-		f.unknown[e.unknown] = s
-	}
+// rule takes the i-th scan and names the rule by which it did.
+func (f *folding) rule(line []entry, i int) Rule {
+	x := &line[i]
 	switch {
-	case e.status == "":
-		f.note(e.concern, s)
-	case e.status == f.Status:
-		f.confirm(i, s, e)
-	default:
-		f.move(i, s, e)
+	case x.voidedBy >= 0:
+		return RuleVoided // as if it had never been
+	case x.target > i:
+		f.takeBack(x.Scan, &line[x.target])
+		return RuleVoidsAhead
+	case x.target >= 0:
+		f.takeBack(x.Scan, &line[x.target])
+		return RuleVoids
+	case x.group == Void:
+		return RuleVoidsNothing
 	}
+	return f.take(i, x)
 }
 
-// confirm takes a scan that says what stands already. The first delivery decides who received it; the last day of
-// collection and the reason of a failed attempt are those of the last scan.
-func (f *folding) confirm(i int, s courier.Scan, e effect) {
-	f.last = i
+func (f *folding) take(i int, x *entry) Rule {
+	e := f.book.effectOf(x)
+	if e.unknown != "" {
+		f.meet(e.unknown, x.Scan)
+	}
+	if e.status == "" {
+		return f.leave(x, e)
+	}
+	if f.cause != nil && e.status != f.Status && x.rank < f.rank && x.At.Sub(f.lastAt) < oneMoment {
+		return RuleBelowRank
+	}
+	if e.status == courier.Delivered {
+		e.receipt, e.hours = f.book.receipt(e.receiver, x.Scan, f.idChecked)
+		if e.receipt == receiptCase {
+			e.concern = courier.CaseDeliveredElsewhere
+		}
+	}
+	if e.status == f.Status && f.cause != nil {
+		return f.confirm(i, x, e)
+	}
+	return f.move(i, x, e)
+}
+
+// leave takes a scan that leaves the status as it is.
+func (f *folding) leave(x *entry, e effect) Rule {
+	f.note(e.concern, x.Scan, e.until)
+	f.Readdressed = f.Readdressed || x.group == Changed
+	switch {
+	case x.group == "":
+		return RuleUnknown
+	case x.group == Changed:
+		return RuleReaddressed
+	case x.group == Exception:
+		return RuleException
+	case e.receiver == ReceiverClaim:
+		return RuleClaim
+	}
+	return RuleLeaves
+}
+
+// confirm takes a scan that says what stands already. Of two deliveries the one that asks for more care decides who
+// received the envelope.
+func (f *folding) confirm(i int, x *entry, e effect) Rule {
+	f.taken(i, x, e)
 	f.soft = f.soft && e.soft
 	switch f.Status {
 	case courier.Held:
-		f.HeldUntil = lastDay(s.At, e.days)
-	case courier.AttemptFailed:
-		f.own = concernOf(e.concern, s)
+		f.hold(x, e)
+	case courier.Delivered:
+		if f.book.classCare(e.receiver, x.Scan) > f.book.classCare(f.Receiver, f.cause) {
+			f.Receiver, f.Receipt, f.own = e.receiver, e.receipt, newConcern(e.concern, x.Scan, e.hours)
+		}
 	}
+	return RuleConfirms
 }
 
-func (f *folding) move(i int, s courier.Scan, e effect) {
-	may, rule := f.may(s, e)
+func (f *folding) move(i int, x *entry, e effect) Rule {
+	may, rule := f.may(x, e)
 	if !may {
-		f.contradicted(s, e)
-		return
+		f.contradicted(x, e)
+		return rule
 	}
-	if rule != "" {
-		f.Rule, f.RuleScan = rule+":"+s.Code, s
+	if rule.reopens() {
+		f.Rule, f.reopens = string(rule)+":"+x.Code, x.Scan
 	}
-	f.Status, f.Since, f.Scan, f.Receiver, f.HeldUntil = e.status, s.At, s, e.receiver, time.Time{}
-	f.soft, f.last, f.own = e.soft, i, concernOf(e.concern, s)
+	f.taken(i, x, e)
+	f.Status, f.cause, f.Receiver, f.Receipt = e.status, x.Scan, e.receiver, e.receipt
+	f.HeldUntil, f.place, f.said = time.Time{}, "", false
+	f.soft, f.own = e.soft, newConcern(e.concern, x.Scan, e.hours)
 	if e.status == courier.Held {
-		f.HeldUntil = lastDay(s.At, e.days)
+		f.hold(x, e)
 	}
+	return rule
 }
 
-// may says whether a scan moves the status, and by which named rule it leaves a final one.
-func (f *folding) may(s courier.Scan, e effect) (may bool, rule string) {
-	group := codes[s.Code].Group
-	if e.status == courier.Accepted && f.Status != courier.Ordered {
-		return false, "" // charging data often comes after the first leg
+// taken keeps where the status stands, and drops the concerns that it settles.
+func (f *folding) taken(i int, x *entry, e effect) {
+	f.last, f.lastAt, f.rank = i, x.At, x.rank
+	f.Readdressed = f.Readdressed || e.readdressed
+	if len(f.standing) > 0 {
+		f.standing = slices.DeleteFunc(f.standing, func(c concern) bool { return c.until.settledBy(e.status) })
 	}
-	if group == Withdrawn && f.Status == courier.Ordered {
-		return false, "" // called back before EMS had it: there is nothing that could come back
+	f.note(e.standing, x.Scan, untilEnd)
+}
+
+// hold sets the last day of collection. What EMS says counts, and stands until it says otherwise or puts the envelope
+// elsewhere; a repeated scan at the same place gives no more time.
+func (f *folding) hold(x *entry, e effect) {
+	switch {
+	case !x.until.IsZero():
+		f.HeldUntil, f.said = x.until, true
+	case f.place != e.place:
+		day, missing := f.book.lastDay(e.place, x.At)
+		f.HeldUntil, f.said = day, false
+		f.MissingYear = max(f.MissingYear, missing)
+	}
+	f.place = e.place
+}
+
+// may says whether a scan moves the status, and by which rule it does or does not.
+func (f *folding) may(x *entry, e effect) (may bool, rule Rule) {
+	if e.status == courier.Accepted && f.Status != courier.Ordered {
+		return false, RuleLateAcceptance // charging data often comes after the first leg
+	}
+	if x.group == Withdrawn && f.Status == courier.Ordered {
+		return false, RuleWithdrawnEarly // EMS did not have it yet: there is nothing that could come back
 	}
 	switch f.Status {
 	case courier.Delivered:
-		switch group {
+		switch x.group {
 		case Withdrawn, Returning, Returned:
-			return true, "return_after_delivery"
+			return true, RuleReturnAfterDelivery
 		case Lost:
-			return true, "lost_after_delivery"
+			return true, RuleLostAfterDelivery
 		}
-		return false, ""
+		return false, RuleAfterDelivery
 	case courier.Returned:
-		return false, "" // only a voided scan or a person goes back from here
+		return false, RuleAfterReturn // only a voided scan or a person goes back from here
 	case courier.Lost:
-		return group != Withdrawn, "found"
+		if x.group == Withdrawn {
+			return false, RuleAfterLoss
+		}
+		return true, RuleFound
 	case courier.Returning:
 		if e.status == courier.Returned || e.status == courier.Lost {
-			return true, ""
+			return true, RuleMoves
 		}
 		// The way back is scanned like the way there. No code takes a registered return back, so that a 704 on it may be
 		// the sender's own signature: it is no delivery.
-		return f.soft && e.status != courier.InTransit, ""
+		if f.soft && e.status != courier.InTransit {
+			return true, RuleMoves
+		}
+		return false, RuleReturnWay
 	}
-	return true, ""
+	return true, RuleMoves
 }
 
 // contradicted notes scans that a clerk must look at although they may not move the status.
-func (f *folding) contradicted(s courier.Scan, e effect) {
+func (f *folding) contradicted(x *entry, e effect) {
 	switch {
-	case f.Status == courier.Ordered: // Withdrawn
-		f.note(courier.CaseStalled, s)
+	case f.Status == courier.Ordered && x.group == Withdrawn:
+		f.note(courier.CaseStalled, x.Scan, untilMoved)
 	case f.Status == courier.Delivered && (e.status == courier.OutForDelivery || e.status == courier.AttemptFailed ||
 		e.status == courier.Held || e.status == courier.Returning || e.status == courier.Lost):
-		f.note(courier.CaseNotReceived, s)
+		f.note(courier.CaseNotReceived, x.Scan, untilNever)
 	case f.Status == courier.Returning && e.status == courier.Delivered:
-		f.note(courier.CaseReturned, s)
-	}
-}
-
-func (f *folding) note(kind courier.CaseKind, s courier.Scan) {
-	if c := concernOf(kind, s); c != nil {
-		f.standing = append(f.standing, *c)
+		f.note(courier.CaseReturned, x.Scan, untilNever)
 	}
 }
 
 // takeBack sees a voiding scan: the status has been computed without its target; what is left is the name of the rule.
-func (f *folding) takeBack(void, target courier.Scan) {
-	if to := effectOf(target).status; to != "" && to.Final() {
-		f.Rule, f.RuleScan = "scan_voided:"+void.Code, void
+func (f *folding) takeBack(void *courier.Scan, target *entry) {
+	if to := f.book.effectOf(target).status; to != "" && to.Final() {
+		f.Rule, f.reopens = "scan_voided:"+void.Code, void
 	}
 }
 
 // conclude fills in what only the whole line tells.
-func (f *folding) conclude(line []courier.Scan, target []int) {
-	for i, t := range target {
-		if t > f.last && effectOf(line[t]).status != "" {
-			f.Withdrawn, f.VoidedBy = true, line[i]
+func (f *folding) conclude(line []entry) {
+	if f.cause != nil {
+		f.Scan, f.Since = *f.cause, f.cause.At
+	}
+	if f.reopens != nil {
+		f.RuleScan = *f.reopens
+	}
+	for i := range line {
+		if t := line[i].target; t > f.last && f.book.effectOf(&line[t]).status != "" {
+			f.Withdrawn, f.VoidedBy = true, *line[i].Scan
 		}
 	}
-	if f.own != nil {
-		f.Concerns = append(f.Concerns, *f.own)
-	}
-	for _, c := range f.standing {
-		// A withdrawal before acceptance matters only while nothing else is known.
-		if c.Kind != courier.CaseStalled || f.Status == courier.Ordered {
-			f.Concerns = append(f.Concerns, c)
-		}
-	}
-	for code, s := range f.unknown {
-		f.Unknown = append(f.Unknown, code)
-		f.Concerns = append(f.Concerns, Concern{Kind: courier.CaseUnknownCode, Code: code, Scan: s})
-	}
-	slices.Sort(f.Unknown)
-	slices.SortStableFunc(f.Concerns, func(a, b Concern) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), compareScans(a.Scan, b.Scan))
-	})
-}
-
-func concernOf(kind courier.CaseKind, s courier.Scan) *Concern {
-	if kind == "" {
-		return nil
-	}
-	code := s.Code
-	if s.DeliverCode != "" {
-		code += "/" + s.DeliverCode
-	} else if s.AttemptCode != "" {
-		code += "/" + s.AttemptCode
-	}
-	return &Concern{Kind: kind, Code: code, Scan: s}
-}
-
-// lastDay is the last day of collection when the first of them is the day of at.
-func lastDay(at time.Time, days int) time.Time {
-	y, m, d := at.In(beijing).Date()
-	return time.Date(y, m, d+days-1, 0, 0, 0, 0, beijing)
+	f.tellConcerns()
 }

@@ -105,42 +105,43 @@ func TestI6_AScanIsNeverLost(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		scans := anyScans().Draw(t, "scans")
-		line, ignored := arrange(scans, base)
+		line, ignored := defaultBook.arrange(scans, base)
 		for _, s := range scans {
-			if !slices.ContainsFunc(line, func(x courier.Scan) bool { return sameScan(s, x) }) &&
-				!slices.ContainsFunc(ignored, func(x courier.Scan) bool { return sameScan(s, x) }) {
+			same := func(x entry) bool { return sameScan(s, *x.Scan) }
+			if !slices.ContainsFunc(line, same) && !slices.ContainsFunc(ignored, same) {
 				t.Fatalf("scan %s at %s is neither counted nor listed as ignored", s.Code, s.At)
 			}
 		}
 	})
 }
 
-func TestI6_AVoidTakesBackOneEarlierScan(t *testing.T) {
+func TestI6_AVoidTakesBackOneScan(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		line, _ := arrange(anyScans().Draw(t, "scans"), time.Time{})
-		voidedBy, target := matchVoids(line)
-		for i, v := range target {
-			if v < 0 {
-				continue
+		line, _ := defaultBook.arrange(anyScans().Draw(t, "scans"), time.Time{})
+		matchVoids(line)
+		for i := range line {
+			x := &line[i]
+			if v := x.target; v >= 0 {
+				if line[v].voidedBy != i || !slices.Contains(codes[x.Code].Voids, line[v].Code) {
+					t.Fatalf("%s at %d takes back %s at %d, which is voided by %d", x.Code, i, line[v].Code, v, line[v].voidedBy)
+				}
+				if v > i && line[v].At.Sub(x.At) > skew {
+					t.Fatalf("%s at %d takes back what came %s later", x.Code, i, line[v].At.Sub(x.At))
+				}
 			}
-			if v >= i || voidedBy[v] != i || !slices.Contains(codes[line[i].Code].Voids, line[v].Code) {
-				t.Fatalf("%s at %d takes back %s at %d, which is voided by %d", line[i].Code, i, line[v].Code, v, voidedBy[v])
+			if v := x.voidedBy; v >= 0 && line[v].target != i {
+				t.Fatalf("scan %d is voided by %d, which takes back %d", i, v, line[v].target)
 			}
 		}
-		for i, v := range voidedBy {
-			if v >= 0 && target[v] != i {
-				t.Fatalf("scan %d is voided by %d, which takes back %d", i, v, target[v])
-			}
-		}
-		// No voiding scan is left idle while something it names stands before it.
-		for i, s := range line {
-			if codes[s.Code].Group != Void || target[i] >= 0 {
+		// No voiding scan is left idle, or reaches ahead, while something it names stands before it.
+		for i := range line {
+			if line[i].group != Void || line[i].target >= 0 && line[i].target < i {
 				continue
 			}
 			for j := range i {
-				if slices.Contains(codes[s.Code].Voids, line[j].Code) && voidedBy[j] < 0 {
-					t.Fatalf("%s at %d takes back nothing although %s at %d stands", s.Code, i, line[j].Code, j)
+				if slices.Contains(codes[line[i].Code].Voids, line[j].Code) && line[j].voidedBy < 0 {
+					t.Fatalf("%s at %d takes back nothing earlier although %s at %d stands", line[i].Code, i, line[j].Code, j)
 				}
 			}
 		}
@@ -150,10 +151,12 @@ func TestI6_AVoidTakesBackOneEarlierScan(t *testing.T) {
 func TestI6_WithoutANamedRuleAFinalStatusStays(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		line, _ := arrange(anyScans().Draw(t, "scans"), base)
+		entries, _ := defaultBook.arrange(anyScans().Draw(t, "scans"), base)
+		var line []courier.Scan
 		before := Fold(nil, base)
-		for i := range line { // in the order of time: no scan is late
-			after := Fold(line[:i+1], base)
+		for i, x := range entries { // in the order of time: no scan is late
+			line = append(line, *x.Scan)
+			after := Fold(line, base)
 			if !before.Status.MayBecome(after.Status, "") && before.Status != after.Status && (after.Rule == "" || !sameScan(after.RuleScan, line[i])) {
 				t.Fatalf("%s became %s by %s under the rule %q", before.Status, after.Status, line[i].Code, after.Rule)
 			}

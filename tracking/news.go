@@ -19,20 +19,16 @@ const ahead = 24 * time.Hour
 
 // standing is a delivery as it stands when news comes.
 type standing struct {
-	status courier.Status
-	since  time.Time
-}
-
-// A kept scan is one that the store has.
-type kept struct {
-	courier.Scan
-	ahead bool // its time lay in the future when it was first seen
+	status    courier.Status
+	since     time.Time
+	idChecked bool
 }
 
 // news is everything that one changed trace does to its delivery.
 type news struct {
 	waybill
-	fresh       []courier.Scan // not seen before
+	fresh       []telling      // scans not seen before
+	retold      []telling      // scans that were, told in other words
 	status      courier.Status // of the delivery afterwards
 	changedAt   time.Time
 	fingerprint int64
@@ -44,47 +40,57 @@ type news struct {
 	open   []courier.NewCase
 	closed []courier.CaseClosing
 
+	grew      bool    // a scan that counts is new
 	heldUntil *string // last day of collection to write, empty for none; nil leaves it
+	receiver  *string // class to write, empty for none; nil leaves it
 
 	unreadable, implausible int
+	missingYear             int // that the calendar lacks
 }
 
-// digest decides what a changed trace means. It is pure: the rules of the round are tested without a database.
-func digest(a *asked, st standing, known []kept, r rules, now time.Time) news {
+// digest decides what a changed trace means. It is pure: the rules of the round are tested without a database. hash gives
+// the keyed print of a scan's text.
+func digest(a *asked, st standing, known []kept, r rules, hash func(courier.Scan) int64, now time.Time) news {
 	n := news{waybill: a.waybill, status: st.status, changedAt: a.changedAt, fingerprint: a.trace.Fingerprint ^ salt}
-	var all []courier.Scan
-	for _, k := range known {
-		if !k.ahead {
-			all = append(all, k.Scan)
+	n.sift(a.trace.Scans, known, hash)
+	n.unreadable += a.trace.Unreadable
+
+	all := make([]courier.Scan, 0, len(known)+len(n.fresh)+len(n.retold))
+	for i := range known {
+		if !known[i].ahead {
+			all = append(all, known[i].Scan)
 		}
 	}
 	stored := len(all)
-	n.fresh, n.unreadable = sift(a.trace.Scans, a.waybill, known)
-	n.unreadable += a.trace.Unreadable
-	for _, s := range n.fresh {
-		if s.At.Sub(now) > ahead {
-			n.implausible++
-		} else {
-			all = append(all, s)
+	for _, list := range [][]telling{n.fresh, n.retold} {
+		for i := range list {
+			if list[i].ahead = list[i].ahead || list[i].At.Sub(now) > ahead; list[i].ahead {
+				n.implausible++
+			} else {
+				all = append(all, list[i].Scan)
+			}
 		}
 	}
 	if len(n.fresh) > 0 {
 		n.changedAt = now
 	}
-	result := Fold(all, a.orderedAt)
-	for _, s := range result.Ignored {
-		if n.isFresh(s) {
+	e := Envelope{OrderedAt: a.orderedAt, IDChecked: st.idChecked}
+	before, after := r.book.Fold(all[:stored], e), r.book.Fold(all, e)
+	for _, s := range after.Ignored {
+		if n.isNews(s) {
 			n.implausible++
 		}
 	}
+	n.grew = n.countsFresh(after.Ignored)
+	n.missingYear = after.MissingYear
 	switch {
 	case st.status == courier.Cancelled:
-		n.afterCancelling(now)
+		n.afterCancelling(r.book, now)
 	case tracked(st.status):
-		n.follow(result, all[:stored], st, now)
+		n.follow(after, before, st, now)
 	}
-	if n.move == nil && len(n.fresh) > 0 {
-		n.event = &courier.NewEvent{DeliveryID: a.delivery, Type: courier.EventScan, At: now, Data: n.data(n.fresh[len(n.fresh)-1], now)}
+	if n.move == nil && len(n.fresh)+len(n.retold) > 0 {
+		n.event = n.updated(after, now)
 	}
 	n.next, n.urgency = r.plan.Next(n.status, n.changedAt, a.orderedAt, 0, now)
 	n.next = Spread(n.next, now, a.no)
@@ -97,52 +103,89 @@ func tracked(s courier.Status) bool {
 }
 
 // follow moves the delivery to where its scans say it is.
-func (n *news) follow(r Result, stored []courier.Scan, st standing, now time.Time) {
-	if r.Status == courier.Held && (st.status == courier.Held || !st.status.Final()) {
+func (n *news) follow(r, before Result, st standing, now time.Time) {
+	rule, moves := n.mayMove(r, before, st)
+	if moves {
+		n.status = r.Status
+	}
+	none := ""
+	switch {
+	case n.status == r.Status && r.Status == courier.Held:
 		day := r.HeldUntil.Format(time.DateOnly)
 		n.heldUntil = &day
+	case st.status == courier.Held && n.status != courier.Held:
+		n.heldUntil = &none
 	}
-	if rule, ok := n.mayMove(r, stored, st); ok {
-		cause := r.Scan
-		if r.Withdrawn {
-			cause = r.VoidedBy
-		}
-		n.status = r.Status
-		if st.status == courier.Held {
-			n.heldUntil = new(string)
-		}
+	if n.status == r.Status {
+		receiver := r.Receiver
+		n.receiver = &receiver
+	}
+	cause := r.Scan
+	if r.Withdrawn {
+		cause = r.VoidedBy
+	}
+	if moves {
 		data := n.data(cause, now)
-		data.Rule, data.Receiver, data.Withdrawn = rule, r.Receiver, r.Withdrawn
+		data.Rule, data.Receiver, data.Receipt, data.Withdrawn = rule, r.Receiver, r.Receipt, r.Withdrawn
 		n.move = &courier.Move{ID: n.delivery, From: st.status, To: r.Status, At: now, Data: data}
-		n.closeCases(st.status, now)
 	}
-	n.openCases(r, now)
+	n.closeCases(r, before, cause, now)
+	n.openCases(r, before, now)
 }
 
 // mayMove says whether the delivery moves to where the fold has it, and by which named rule when that reopens a final
 // status (I-6). A delivery that a person has moved (handed over at the counter, declared lost) stays where it is until
 // EMS says something newer.
-func (n *news) mayMove(r Result, stored []courier.Scan, st standing) (rule string, ok bool) {
+func (n *news) mayMove(r, before Result, st standing) (rule string, ok bool) {
 	switch {
 	case r.Status == st.status, r.Status == courier.Ordered && !r.Withdrawn:
 		return "", false
 	case !st.status.Final():
 		return "", st.status.MayBecome(r.Status, "")
-	case len(n.fresh) == 0:
+	case len(n.fresh)+len(n.retold) == 0:
 		return "", false
-	case r.Rule != "" && n.isFresh(r.RuleScan):
+	case r.Rule != "" && n.isNews(r.RuleScan):
 		rule = r.Rule
-	case Fold(stored, n.orderedAt).Status == st.status: // ours, from scans that were not complete
+	case before.Status == st.status: // ours, from scans that were not complete
 		rule = "scan_late:" + r.Scan.Code
-	case st.status == courier.Lost && n.isFresh(r.Scan) && r.Since.After(st.since):
+		if len(n.fresh) == 0 {
+			rule = "scan_retold:" + n.retold[len(n.retold)-1].Code
+		}
+	case st.status == courier.Lost && n.isNews(r.Scan) && r.Since.After(st.since):
 		rule = "found:" + r.Scan.Code
 	}
 	return rule, rule != "" && st.status.MayBecome(r.Status, rule)
 }
 
-func (n *news) isFresh(s courier.Scan) bool {
-	_, found := slices.BinarySearchFunc(n.fresh, s, compareScans)
-	return found || slices.ContainsFunc(n.fresh, func(f courier.Scan) bool { return sameScan(f, s) })
+// isNews reports whether a scan is new, or told in new words.
+func (n *news) isNews(s courier.Scan) bool {
+	same := func(t telling) bool { return sameScan(t.Scan, s) }
+	return slices.ContainsFunc(n.fresh, same) || slices.ContainsFunc(n.retold, same)
+}
+
+// countsFresh reports whether a new scan is of this envelope and of a time that can be.
+func (n *news) countsFresh(ignored []courier.Scan) bool {
+	for i := range n.fresh {
+		f := &n.fresh[i]
+		if !f.ahead && !slices.ContainsFunc(ignored, func(s courier.Scan) bool { return sameScan(s, f.Scan) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// updated is the event of news that moves nothing. It says who received the envelope as it stands now, because another
+// telling of its scan may have changed that.
+func (n *news) updated(r Result, now time.Time) *courier.NewEvent {
+	last := n.retold
+	if len(n.fresh) > 0 {
+		last = n.fresh
+	}
+	data := n.data(last[len(last)-1].Scan, now)
+	if n.receiver != nil {
+		data.Receiver, data.Receipt = r.Receiver, r.Receipt
+	}
+	return &courier.NewEvent{DeliveryID: n.delivery, Type: courier.EventScan, At: now, Data: data}
 }
 
 // data describes the scan that an event is about.
@@ -161,33 +204,6 @@ func (n *news) data(s courier.Scan, now time.Time) courier.EventData {
 
 // longestCode bounds what becomes part of a scan's identity; EMS's own codes have up to ten characters (dossier 2.4).
 const longestCode = 64
-
-// sift takes the scans of a trace that can be kept and are not kept yet, in order and each once, and counts the others:
-// scans of another waybill, without a code, or of a time that no calendar needs.
-func sift(scans []courier.Scan, w waybill, known []kept) (fresh []courier.Scan, unreadable int) {
-	type identity struct {
-		at        int64
-		code, org string
-	}
-	have := make(map[identity]bool, len(known))
-	for _, k := range known {
-		have[identity{k.At.UnixMicro(), k.Code, k.OrgCode}] = true
-	}
-	for _, s := range scans {
-		year := s.At.UTC().Year()
-		if s.WaybillNo != "" && s.WaybillNo != w.no || s.Code == "" || max(len(s.Code), len(s.OrgCode)) > longestCode || year < 2000 || year > 2199 {
-			unreadable++
-			continue
-		}
-		s = storable(s)
-		s.DeliveryID, s.WaybillNo = w.delivery, w.no
-		if !have[identity{s.At.UnixMicro(), s.Code, s.OrgCode}] {
-			fresh = append(fresh, s)
-		}
-	}
-	slices.SortFunc(fresh, compareScans)
-	return slices.CompactFunc(fresh, sameScan), unreadable
-}
 
 // storable makes a scan what PostgreSQL gives back: microseconds, valid UTF-8, no NUL.
 func storable(s courier.Scan) courier.Scan {

@@ -1,6 +1,8 @@
 package tracking
 
 import (
+	"hash/fnv"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 // followed plays polls of one waybill without a database.
 type followed struct {
+	book *Rulebook // nil for the default
 	w    waybill
 	st   standing
 	kept []kept
@@ -24,18 +27,35 @@ type followed struct {
 func follow(orderedAt time.Time) *followed {
 	return &followed{
 		w:  waybill{delivery: uuid.New(), no: "1200000001417", stage: courier.Ordered, orderedAt: orderedAt, changedAt: orderedAt},
-		st: standing{courier.Ordered, orderedAt},
+		st: standing{status: courier.Ordered, since: orderedAt},
 	}
+}
+
+func (f *followed) rulebook() *Rulebook {
+	if f.book == nil {
+		return DefaultRulebook()
+	}
+	return f.book
+}
+
+// plainPrint stands for the keyed hash of a text.
+func plainPrint(s courier.Scan) int64 {
+	h := fnv.New64a()
+	io.WriteString(h, s.Name+"\x00"+s.Desc.Reveal()+"\x00"+s.DeliverCode+"\x00"+s.AttemptCode)
+	return int64(h.Sum64() | 1)
 }
 
 // poll sees a trace; it returns what digest makes of it and keeps the outcome as the store would.
 func (f *followed) poll(now time.Time, scans ...courier.Scan) news {
-	n := digest(&asked{waybill: f.w, trace: courier.Trace{Fingerprint: 1, Scans: scans}}, f.st, f.kept, rules{DefaultRulebook(), DefaultPlan()}, now)
-	for _, s := range n.fresh {
-		f.kept = append(f.kept, kept{Scan: s, ahead: s.At.Sub(now) > ahead})
+	n := digest(&asked{waybill: f.w, trace: courier.Trace{Fingerprint: 1, Scans: scans}}, f.st, f.kept, rules{f.rulebook(), DefaultPlan()}, plainPrint, now)
+	for _, x := range n.fresh {
+		f.kept = append(f.kept, kept{telling: x})
+	}
+	for _, x := range n.retold {
+		f.kept = append(f.kept, kept{telling: x, retold: true})
 	}
 	if n.move != nil {
-		f.st = standing{n.move.To, now}
+		f.st.status, f.st.since = n.move.To, now
 	}
 	f.w.stage, f.w.changedAt = n.status, n.changedAt
 	f.log = append(f.log, n)
@@ -139,7 +159,7 @@ func TestI6_WhatAPersonDecidedStandsUntilEMSSaysSomethingNewer(t *testing.T) {
 	t.Run("handed over at the counter", func(t *testing.T) {
 		t.Parallel()
 		f := follow(base)
-		f.st = standing{courier.Accepted, hour(1)}
+		f.st = standing{status: courier.Accepted, since: hour(1)}
 		if n := f.poll(hour(2)); n.move != nil {
 			t.Errorf("an empty trace moved it to %s", n.move.To)
 		}
@@ -151,7 +171,7 @@ func TestI6_WhatAPersonDecidedStandsUntilEMSSaysSomethingNewer(t *testing.T) {
 		t.Parallel()
 		f := follow(base)
 		f.poll(hour(3), at(2, "305"))
-		f.st = standing{courier.Lost, hour(100)}
+		f.st = standing{status: courier.Lost, since: hour(100)}
 		if n := f.poll(hour(101), at(2, "305"), at(3, "389")); n.move != nil {
 			t.Errorf("a scan from before the declaration moved it to %s", n.move.To)
 		}
@@ -216,7 +236,7 @@ func TestHeldTellsTheLastDay(t *testing.T) {
 		t.Errorf("held until %v, event %q, want 2024-12-28", n.heldUntil, n.move.Data.HeldUntil)
 	}
 	n = f.poll(hour(11), at(10, "723"))
-	if n.move != nil || n.heldUntil == nil || *n.heldUntil != "2025-01-01" || n.event.Data.HeldUntil != "2025-01-01" {
+	if n.move != nil || n.heldUntil == nil || *n.heldUntil != "2025-01-02" || n.event.Data.HeldUntil != "2025-01-02" {
 		t.Errorf("moved to the counter: %+v", n)
 	}
 	n = f.poll(hour(12), at(11, "748"))
@@ -261,7 +281,7 @@ func TestForeignBytesAreMadeStorable(t *testing.T) {
 func TestACancelledEnvelopeThatTravelsIsACase(t *testing.T) {
 	t.Parallel()
 	f := follow(base)
-	f.st = standing{courier.Cancelled, hour(1)}
+	f.st = standing{status: courier.Cancelled, since: hour(1)}
 	if n := f.poll(hour(2), at(2, "801")); n.move != nil || len(n.open) != 0 || !n.next.IsZero() {
 		t.Errorf("a withdrawal after cancelling: move %v, cases %v, next poll %s", n.move, n.open, n.next)
 	}
@@ -273,19 +293,25 @@ func TestACancelledEnvelopeThatTravelsIsACase(t *testing.T) {
 
 func TestEveryCaseTellsAClerkWhatToDo(t *testing.T) {
 	t.Parallel()
-	kinds := map[courier.CaseKind]bool{courier.CaseUnknownCode: true, courier.CaseStalled: true, courier.CaseNotReceived: true, courier.CaseOrderUnknown: true}
+	kinds := map[courier.CaseKind]bool{courier.CaseUnknownCode: true, courier.CaseStalled: true, courier.CaseNotReceived: true,
+		courier.CaseOrderUnknown: true, courier.CaseDeliveredElsewhere: true}
+	see := func(s courier.Scan) {
+		x := defaultBook.entryOf(&s)
+		e := defaultBook.effectOf(&x)
+		kinds[e.concern], kinds[e.standing] = true, true
+	}
 	for code := range codes {
-		kinds[effectOf(courier.Scan{Code: code}).concern] = true
+		see(courier.Scan{Code: code})
 	}
 	for code := range receivers {
-		kinds[effectOf(courier.Scan{Code: "704", DeliverCode: code}).concern] = true
+		see(courier.Scan{Code: "704", DeliverCode: code})
 	}
 	for code := range attempts {
-		kinds[effectOf(courier.Scan{Code: "705", AttemptCode: code}).concern] = true
+		see(courier.Scan{Code: "705", AttemptCode: code})
 	}
 	delete(kinds, "")
 	for k := range kinds {
-		if task := tasks[k]; task.next == "" || task.within <= 0 {
+		if task := tasks[k]; task.next == "" || task.hours <= 0 {
 			t.Errorf("case %s has no task", k)
 		}
 	}

@@ -2,10 +2,12 @@ package tracking
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
 	"emsd/courier"
+	"emsd/courier/vault"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
@@ -73,18 +75,24 @@ func (p *Poller) storeNews(ctx context.Context, tx *sqlx.Tx, changed []*asked, n
 		return fmt.Errorf("read scans of %d deliveries: %w", len(ids), err)
 	}
 	all := make([]news, len(changed))
+	rules, hash := p.rules(), func(s courier.Scan) int64 { return textPrint(p.vault, s) }
 	for i, a := range changed {
 		st, ok := standings[a.delivery]
 		if !ok {
 			return fmt.Errorf("waybill of delivery %s: %w", a.delivery, courier.ErrNotFound)
 		}
-		all[i] = digest(a, st, known[a.delivery], p.rules(), now)
+		all[i] = digest(a, st, known[a.delivery], rules, hash, now)
 	}
 	if err := p.writeNews(ctx, tx, all, now); err != nil {
 		return err
 	}
+	missing := 0
 	for i := range all {
 		p.metrics.took(&all[i])
+		missing = max(missing, all[i].missingYear)
+	}
+	if missing != 0 {
+		p.log.ErrorContext(ctx, "the calendar lacks a year: plain days and hours count instead of working time", "year", missing)
 	}
 	return nil
 }
@@ -92,7 +100,7 @@ func (p *Poller) storeNews(ctx context.Context, tx *sqlx.Tx, changed []*asked, n
 // readStandings locks the deliveries, in order of id as everybody does, and reads how they stand.
 func readStandings(ctx context.Context, tx *sqlx.Tx, ids []string) (map[uuid.UUID]standing, error) {
 	rows, err := tx.QueryContext(ctx, `
-		SELECT id, status, status_since FROM deliveries WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE`, pq.Array(ids))
+		SELECT id, status, status_since, id_checked FROM deliveries WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE`, pq.Array(ids))
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +109,7 @@ func readStandings(ctx context.Context, tx *sqlx.Tx, ids []string) (map[uuid.UUI
 	for rows.Next() {
 		var id uuid.UUID
 		var st standing
-		if err := rows.Scan(&id, &st.status, &st.since); err != nil {
+		if err := rows.Scan(&id, &st.status, &st.since, &st.idChecked); err != nil {
 			return nil, err
 		}
 		found[id] = st
@@ -109,12 +117,18 @@ func readStandings(ctx context.Context, tx *sqlx.Tx, ids []string) (map[uuid.UUI
 	return found, rows.Err()
 }
 
-// readKept reads the identity and the codes of the scans that are stored; sealed text stays sealed. The time bound lets
-// PostgreSQL leave out the partitions of months before it.
-func readKept(ctx context.Context, tx *sqlx.Tx, ids []string, from time.Time) (map[uuid.UUID][]kept, error) {
-	rows, err := tx.QueryContext(ctx, `
-		SELECT delivery_id, op_at, op_code, org_code, deliver_code, attempt_code, op_at > seen_at + $3 * interval '1 second'
+// readKept reads what the rules need of the scans that are stored, and of their other tellings; sealed text stays sealed.
+// The time bound lets PostgreSQL leave out the partitions of months before it.
+func readKept(ctx context.Context, q sqlx.QueryerContext, ids []string, from time.Time) (map[uuid.UUID][]kept, error) {
+	rows, err := q.QueryxContext(ctx, `
+		SELECT delivery_id, op_at, op_code, org_code, deliver_code, attempt_code, said_class, said_until, text_print,
+			op_at > seen_at + $3 * interval '1 second', false
 		FROM scans
+		WHERE delivery_id = ANY($1::uuid[]) AND op_at >= $2
+		UNION ALL
+		SELECT delivery_id, op_at, op_code, org_code, deliver_code, attempt_code, said_class, said_until, text_print,
+			op_at > seen_at + $3 * interval '1 second', true
+		FROM retellings
 		WHERE delivery_id = ANY($1::uuid[]) AND op_at >= $2`, pq.Array(ids), from, ahead.Seconds())
 	if err != nil {
 		return nil, err
@@ -123,18 +137,33 @@ func readKept(ctx context.Context, tx *sqlx.Tx, ids []string, from time.Time) (m
 	found := map[uuid.UUID][]kept{}
 	for rows.Next() {
 		var k kept
-		if err := rows.Scan(&k.DeliveryID, &k.At, &k.Code, &k.OrgCode, &k.DeliverCode, &k.AttemptCode, &k.ahead); err != nil {
+		var until sql.NullTime
+		err := rows.Scan(&k.DeliveryID, &k.At, &k.Code, &k.OrgCode, &k.DeliverCode, &k.AttemptCode, &k.SaidClass, &until, &k.print, &k.ahead, &k.retold)
+		if err != nil {
 			return nil, err
 		}
+		k.SaidUntil = dayOf(until)
 		found[k.DeliveryID] = append(found[k.DeliveryID], k)
 	}
 	return found, rows.Err()
+}
+
+// dayOf makes a date of PostgreSQL, which comes without a zone, a midnight in Beijing.
+func dayOf(d sql.NullTime) time.Time {
+	if !d.Valid {
+		return time.Time{}
+	}
+	y, m, day := d.Time.Date()
+	return time.Date(y, m, day, 0, 0, 0, 0, beijing)
 }
 
 // writeNews writes what digest has decided: scans, moves, events, cases, and the state of the waybills.
 func (p *Poller) writeNews(ctx context.Context, tx *sqlx.Tx, all []news, now time.Time) error {
 	if err := p.insertScans(ctx, tx, all, now); err != nil {
 		return fmt.Errorf("insert scans: %w", err)
+	}
+	if err := p.insertRetellings(ctx, tx, all, now); err != nil {
+		return fmt.Errorf("insert retellings: %w", err)
 	}
 	var moves []courier.Move
 	var events []courier.NewEvent
@@ -165,8 +194,8 @@ func (p *Poller) writeNews(ctx context.Context, tx *sqlx.Tx, all []news, now tim
 	if err := courier.OpenCases(ctx, tx, open); err != nil {
 		return err
 	}
-	if err := writeHeldUntil(ctx, tx, all); err != nil {
-		return fmt.Errorf("write the last days of collection: %w", err)
+	if err := writeDeliveries(ctx, tx, all, now); err != nil {
+		return fmt.Errorf("write the deliveries: %w", err)
 	}
 	if err := writeWaybills(ctx, tx, all); err != nil {
 		return fmt.Errorf("write the waybills: %w", err)
@@ -174,55 +203,103 @@ func (p *Poller) writeNews(ctx context.Context, tx *sqlx.Tx, all []news, now tim
 	return nil
 }
 
+// insertScans stores what is new. A scan and its other tellings go into two tables, so that each scan stands once.
 func (p *Poller) insertScans(ctx context.Context, tx *sqlx.Tx, all []news, now time.Time) error {
-	n := 0
-	for _, x := range all {
-		n += len(x.fresh)
-	}
-	if n == 0 {
+	c := newColumns(all, func(n *news) []telling { return n.fresh })
+	if len(c.ids) == 0 {
 		return nil
 	}
-	column := func() []string { return make([]string, 0, n) }
-	ids, codes, orgs, numbers, names := column(), column(), column(), column(), column()
-	orgNames, provinces, cities, delivers, attempts := column(), column(), column(), column(), column()
-	at, sealed := make([]time.Time, 0, n), make([][]byte, 0, n)
-	for _, x := range all {
-		id := x.delivery.String()
-		for _, s := range x.fresh {
-			ids, at, codes, orgs = append(ids, id), append(at, s.At), append(codes, s.Code), append(orgs, s.OrgCode)
-			numbers, names, orgNames = append(numbers, x.no), append(names, s.Name), append(orgNames, s.OrgName)
-			provinces, cities = append(provinces, s.Province), append(cities, s.City)
-			delivers, attempts = append(delivers, s.DeliverCode), append(attempts, s.AttemptCode)
-			sealed = append(sealed, p.vault.Seal("scans.desc", x.delivery, s.Desc.Reveal()))
-		}
-	}
+	c.seal(p.vault, vault.ColumnScan)
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO scans (delivery_id, op_at, op_code, org_code, waybill_no, op_name, desc_sealed, org_name, province, city,
-			deliver_code, attempt_code, seen_at)
-		SELECT id, at, code, org, no, name, sealed, org_name, province, city, deliver, attempt, $13
+			deliver_code, attempt_code, said_class, said_until, text_print, seen_at)
+		SELECT id, at, code, org, no, name, sealed, org_name, province, city, deliver, attempt, class, until, print, $16
 		FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[],
-			$9::text[], $10::text[], $11::text[], $12::text[])
-			AS s(id, at, code, org, no, name, sealed, org_name, province, city, deliver, attempt)
+			$9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::date[], $15::bigint[])
+			AS s(id, at, code, org, no, name, sealed, org_name, province, city, deliver, attempt, class, until, print)
 		ON CONFLICT DO NOTHING`,
-		pq.Array(ids), timeArray(at), pq.Array(codes), pq.Array(orgs), pq.Array(numbers), pq.Array(names), pq.ByteaArray(sealed),
-		pq.Array(orgNames), pq.Array(provinces), pq.Array(cities), pq.Array(delivers), pq.Array(attempts), now)
+		pq.Array(c.ids), timeArray(c.at), pq.Array(c.codes), pq.Array(c.orgs), pq.Array(c.numbers), pq.Array(c.names), pq.ByteaArray(c.sealed),
+		pq.Array(c.orgNames), pq.Array(c.provinces), pq.Array(c.cities), pq.Array(c.delivers), pq.Array(c.attempts), pq.Array(c.classes),
+		pq.Array(c.untils), pq.Array(c.prints), now)
 	return err
 }
 
-func writeHeldUntil(ctx context.Context, tx *sqlx.Tx, all []news) error {
-	var ids, days []string
-	for _, n := range all {
-		if n.heldUntil != nil {
-			ids, days = append(ids, n.delivery.String()), append(days, *n.heldUntil)
+func (p *Poller) insertRetellings(ctx context.Context, tx *sqlx.Tx, all []news, now time.Time) error {
+	c := newColumns(all, func(n *news) []telling { return n.retold })
+	if len(c.ids) == 0 {
+		return nil
+	}
+	c.seal(p.vault, vault.ColumnRetelling)
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO retellings (delivery_id, op_at, op_code, org_code, text_print, op_name, desc_sealed, deliver_code, attempt_code,
+			said_class, said_until, seen_at)
+		SELECT id, at, code, org, print, name, sealed, deliver, attempt, class, until, $12
+		FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::bytea[], $8::text[], $9::text[],
+			$10::text[], $11::date[]) AS s(id, at, code, org, print, name, sealed, deliver, attempt, class, until)
+		ON CONFLICT DO NOTHING`,
+		pq.Array(c.ids), timeArray(c.at), pq.Array(c.codes), pq.Array(c.orgs), pq.Array(c.prints), pq.Array(c.names), pq.ByteaArray(c.sealed),
+		pq.Array(c.delivers), pq.Array(c.attempts), pq.Array(c.classes), pq.Array(c.untils), now)
+	return err
+}
+
+// columns are tellings as arrays, one value of each a row.
+type columns struct {
+	rows                                                 []uuid.UUID
+	texts                                                []vault.Secret
+	ids, codes, orgs, numbers, names, delivers, attempts []string
+	orgNames, provinces, cities, classes                 []string
+	untils                                               []*string
+	at                                                   []time.Time
+	prints                                               []int64
+	sealed                                               [][]byte
+}
+
+func newColumns(all []news, of func(*news) []telling) *columns {
+	c := &columns{}
+	for i := range all {
+		n := &all[i]
+		for _, s := range of(n) {
+			c.rows, c.texts, c.ids = append(c.rows, n.delivery), append(c.texts, s.Desc), append(c.ids, n.delivery.String())
+			c.at, c.codes, c.orgs, c.numbers = append(c.at, s.At), append(c.codes, s.Code), append(c.orgs, s.OrgCode), append(c.numbers, n.no)
+			c.names, c.orgNames = append(c.names, s.Name), append(c.orgNames, s.OrgName)
+			c.provinces, c.cities = append(c.provinces, s.Province), append(c.cities, s.City)
+			c.delivers, c.attempts = append(c.delivers, s.DeliverCode), append(c.attempts, s.AttemptCode)
+			c.classes, c.untils, c.prints = append(c.classes, s.SaidClass), append(c.untils, day(s.SaidUntil)), append(c.prints, s.print)
+		}
+	}
+	return c
+}
+
+func (c *columns) seal(v *vault.Vault, column string) {
+	for i, text := range c.texts {
+		c.sealed = append(c.sealed, v.Seal(column, c.rows[i], text.Reveal()))
+	}
+}
+
+// writeDeliveries writes what scans say beyond the status: when the trace grew, who received the envelope, how long it
+// waits.
+func writeDeliveries(ctx context.Context, tx *sqlx.Tx, all []news, now time.Time) error {
+	var ids []string
+	var grew []bool
+	var receivers, days []*string
+	for i := range all {
+		if n := &all[i]; n.grew || n.receiver != nil || n.heldUntil != nil {
+			ids, grew = append(ids, n.delivery.String()), append(grew, n.grew)
+			receivers, days = append(receivers, n.receiver), append(days, n.heldUntil)
 		}
 	}
 	if len(ids) == 0 {
 		return nil
 	}
 	_, err := tx.ExecContext(ctx, `
-		UPDATE deliveries d SET held_until = nullif(u.day, '')::date
-		FROM unnest($1::uuid[], $2::text[]) AS u(id, day)
-		WHERE d.id = u.id AND d.held_until IS DISTINCT FROM nullif(u.day, '')::date`, pq.Array(ids), pq.Array(days))
+		UPDATE deliveries d
+		SET tracked_at = CASE WHEN u.grew THEN $5 ELSE d.tracked_at END,
+			receiver = coalesce(u.receiver, d.receiver),
+			held_until = CASE WHEN u.day IS NULL THEN d.held_until ELSE nullif(u.day, '')::date END
+		FROM unnest($1::uuid[], $2::boolean[], $3::text[], $4::text[]) AS u(id, grew, receiver, day)
+		WHERE d.id = u.id AND (u.grew OR coalesce(u.receiver, d.receiver) <> d.receiver
+			OR u.day IS NOT NULL AND d.held_until IS DISTINCT FROM nullif(u.day, '')::date)`,
+		pq.Array(ids), pq.Array(grew), pq.Array(receivers), pq.Array(days), now)
 	return err
 }
 

@@ -14,38 +14,46 @@ type Step struct {
 	Name     string // EMS's name of the code; for clerks
 	Sentence string // ours; for everybody
 	Place    string // organisation, with its city where the name lacks it; for clerks
-	Group    Group  // empty for a code that the table lacks
-	Voided   bool   // taken back by a later scan: not shown to residents
+	Group    Group  // empty for a code that nobody knows
+	Voided   bool   // taken back by another scan: not shown to residents
 	Ignored  bool   // older than the order: of another envelope
 }
 
-// Steps arranges scans for reading, oldest first.
+// Steps arranges scans for reading by the built-in tables, oldest first.
 func Steps(scans []courier.Scan, orderedAt time.Time) []Step {
-	line, ignored := arrange(scans, orderedAt)
-	voidedBy, _ := matchVoids(line)
+	return defaultBook.Steps(scans, orderedAt)
+}
+
+// Steps arranges scans for reading, oldest first. Of several tellings of a scan it shows the one that counts.
+func (b *Rulebook) Steps(scans []courier.Scan, orderedAt time.Time) []Step {
+	line, ignored := b.arrange(scans, orderedAt)
+	matchVoids(line)
 	steps := make([]Step, 0, len(scans))
-	for _, s := range ignored {
-		st := stepOf(s)
+	for i := range ignored {
+		st := b.step(&ignored[i])
 		st.Ignored = true
 		steps = append(steps, st)
 	}
-	for i, s := range line {
-		st := stepOf(s)
-		st.Voided = voidedBy[i] >= 0
+	for i := range line {
+		st := b.step(&line[i])
+		st.Voided = line[i].voidedBy >= 0
 		steps = append(steps, st)
 	}
 	return steps
 }
 
-func stepOf(s courier.Scan) Step {
-	c := codes[s.Code]
-	place := s.OrgName
-	if !strings.Contains(place, strings.TrimSuffix(s.City, "市")) {
-		place = strings.TrimSpace(s.City + " " + place)
+func (b *Rulebook) step(x *entry) Step {
+	place := x.OrgName
+	if !strings.Contains(place, strings.TrimSuffix(x.City, "市")) {
+		place = strings.TrimSpace(x.City + " " + place)
 	}
-	name := s.Name
+	name := x.Name
 	if name == "" {
-		name = c.Name
+		if d := b.decided("", x.Code, x.At); d != nil && d.Name != "" {
+			name = d.Name
+		} else {
+			name = codes[x.Code].Name
+		}
 	}
-	return Step{At: s.At.In(beijing), Code: s.Code, Name: name, Sentence: SentenceOf(s), Place: place, Group: c.Group}
+	return Step{At: x.At.In(beijing), Code: x.Code, Name: name, Sentence: b.SentenceOf(*x.Scan), Place: place, Group: x.group}
 }
