@@ -24,11 +24,12 @@ type Intake struct {
 type Outcome string
 
 const (
-	Created       Outcome = "created"  // a new delivery
-	Existing      Outcome = "existing" // the same application has a delivery already
-	RefusedByRule Outcome = "refused"  // a rule says no; recorded as a refused delivery
-	LivePermit    Outcome = "live"     // another delivery of the permit is in the way; nothing is recorded
-	Faulty        Outcome = "faulty"   // nothing is recorded
+	Created       Outcome = "created"   // a new delivery
+	Existing      Outcome = "existing"  // the same application has a delivery already
+	RefusedByRule Outcome = "refused"   // a rule says no; recorded as a refused delivery
+	LivePermit    Outcome = "live"      // another delivery of the permit is in the way; nothing is recorded
+	PickedUp      Outcome = "picked_up" // the permit of this issue was handed out at the counter; nothing is recorded
+	Faulty        Outcome = "faulty"    // nothing is recorded
 )
 
 // A Result is what became of one Intake. Delivery is the one made, found, refused or in the way.
@@ -105,8 +106,9 @@ type batch struct {
 // A knownDelivery is one that the permit of a candidate has already, in the database or earlier in the batch.
 type knownDelivery struct {
 	Delivery
-	content string
-	row     *deliveryRow // nil when it is new
+	content  string
+	row      *deliveryRow // nil when it is new
+	pickedUp bool         // came back and was handed out at the counter
 }
 
 // acceptTries bounds how often a batch looks again because another client took in the same permits meanwhile.
@@ -263,11 +265,35 @@ func (b *batch) know(ctx context.Context, q sqlx.QueryerContext, open []*candida
 	if err != nil {
 		return err
 	}
+	picked, err := pickedUpOf(ctx, q, rows)
+	if err != nil {
+		return err
+	}
 	for i := range rows {
 		r := &rows[i]
-		b.known[r.PermitNo] = append(b.known[r.PermitNo], knownDelivery{r.delivery(), string(r.Content), r})
+		b.known[r.PermitNo] = append(b.known[r.PermitNo], knownDelivery{r.delivery(), string(r.Content), r, picked[r.ID]})
 	}
 	return nil
+}
+
+// pickedUpOf tells which of some deliveries ended at the counter. A transaction locks those that came back until it
+// ends: a permit is handed out or sent again, never both.
+func pickedUpOf(ctx context.Context, q sqlx.QueryerContext, rows []deliveryRow) (map[uuid.UUID]bool, error) {
+	var returned []uuid.UUID
+	for i := range rows {
+		if rows[i].Status == Returned {
+			returned = append(returned, rows[i].ID)
+		}
+	}
+	if len(returned) == 0 {
+		return nil, nil
+	}
+	if tx, ok := q.(*sqlx.Tx); ok {
+		if _, err := lockDeliveries(ctx, tx, returned); err != nil {
+			return nil, err
+		}
+	}
+	return readPickedUp(ctx, q, returned)
 }
 
 // decide gives every open candidate its result, in order: an earlier one of the batch counts for a later one.
@@ -287,6 +313,9 @@ func (b *batch) decide(open []*candidate) {
 		if d.Status != Refused {
 			if k, blocked := b.inTheWay(c); blocked {
 				res.Outcome, res.Delivery = LivePermit, k.Delivery
+				if k.pickedUp {
+					res.Outcome = PickedUp
+				}
 				continue
 			}
 		}
@@ -294,7 +323,7 @@ func (b *batch) decide(open []*candidate) {
 		if d.Status == Refused {
 			res.Outcome = RefusedByRule
 		}
-		b.known[c.app.PermitNo] = append(b.known[c.app.PermitNo], knownDelivery{d, string(c.content), nil})
+		b.known[c.app.PermitNo] = append(b.known[c.app.PermitNo], knownDelivery{Delivery: d, content: string(c.content)})
 	}
 }
 
@@ -316,10 +345,10 @@ func (b *batch) match(c *candidate) (knownDelivery, bool) {
 }
 
 // inTheWay finds the delivery that keeps another one of the permit from being made (I-3): a live one, or one that
-// brought the permit of this very issue.
+// brought the permit of this very issue, to the door or to the counter.
 func (b *batch) inTheWay(c *candidate) (knownDelivery, bool) {
 	for _, k := range b.known[c.app.PermitNo] {
-		if k.Status.Live() || k.Status == Delivered && k.ApplicationNo == c.app.ApplicationNo {
+		if k.Status.Live() || (k.Status == Delivered || k.pickedUp) && k.ApplicationNo == c.app.ApplicationNo {
 			return k, true
 		}
 	}
@@ -370,6 +399,9 @@ func (b *batch) insert(ctx context.Context, tx *sqlx.Tx, open []*candidate) erro
 	if err != nil {
 		return err
 	}
+	if err := b.sendAgain(ctx, tx, fresh, written); err != nil {
+		return err
+	}
 	lost := map[uuid.UUID]bool{}
 	for _, c := range fresh {
 		if id := b.results[c.index].Delivery.ID; !written[id] {
@@ -388,7 +420,7 @@ func (b *batch) pay(ctx context.Context, tx *sqlx.Tx, intakes []Intake, by strin
 	var at []int
 	for i, in := range intakes {
 		switch o := b.results[i].Outcome; {
-		case in.Extras.TransactionNo == "" || o == Faulty || o == LivePermit:
+		case in.Extras.TransactionNo == "" || o == Faulty || o == LivePermit || o == PickedUp:
 		default:
 			payments = append(payments, Payment{DeliveryID: b.results[i].Delivery.ID, TransactionNo: in.Extras.TransactionNo, Method: MethodUnstated,
 				AmountFen: in.Extras.PaidFen, PaidAt: b.now, RecordedBy: by})

@@ -56,6 +56,9 @@ func (s *Service) Cancel(ctx context.Context, id uuid.UUID, reason, by string) (
 			if row.CancelRequested.Valid {
 				return false, nil
 			}
+			if row.HandedOverAt.Valid {
+				break
+			}
 			return true, s.askToCancel(ctx, tx, id, reason, now)
 		case Refused:
 			return false, &Conflict{"refused_delivery", "该申请未予受理，没有可取消的寄递"}

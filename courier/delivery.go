@@ -85,6 +85,8 @@ type Delivery struct {
 	HeldUntil         time.Time
 	CancelRequestedAt time.Time
 	NextPollAt        time.Time // zero when nothing is asked any more
+	HandedOverAt      time.Time // to EMS's courier, as a clerk recorded it; zero when nobody did
+	Receiver          string    // class of who or what received it, as it stands now
 	Supersedes        uuid.UUID
 	Seq               int // of the last event
 	CreatedAt         time.Time

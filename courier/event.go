@@ -22,6 +22,16 @@ const (
 	EventRetry       EventType = "order.retried"
 	EventScan        EventType = "tracking.updated" // new scans that leave the status as it is
 	EventCharged     EventType = "postage.charged"  // what EMS charged, beside what was paid
+
+	EventHandedOver       EventType = "handover.recorded"     // the envelope was given to EMS's courier
+	EventReturnReceived   EventType = "return.received"       // the envelope lies at the issuing station
+	EventReturnMoved      EventType = "return.moved"          // to another shelf
+	EventPickedUp         EventType = "return.picked_up"      // the permit was handed out at the counter: the issue is done
+	EventRedispatched     EventType = "return.redispatched"   // it goes out again, as the delivery that superseded_by names
+	EventReturnAvailable  EventType = "return.available"      // that delivery was cancelled: it lies on the shelf again
+	EventNotReceived      EventType = "not_received.reported" // somebody says that the envelope did not arrive
+	EventNotReceivedEnded EventType = "not_received.closed"
+	EventPermitLost       EventType = "permit.lost" // a person has declared it: void the permit and issue it anew
 )
 
 // StatusEvent gives the type of the event of a move to s.
@@ -54,6 +64,12 @@ type EventData struct {
 	HeldUntil string   `json:"held_until,omitempty"` // yyyy-mm-dd
 	Late      bool     `json:"late,omitempty"`       // the scan lay well behind when it was seen: no message
 	Withdrawn bool     `json:"withdrawn,omitempty"`  // the move follows from a voiding scan: no message
+
+	HandedOverAt string `json:"handed_over_at,omitempty"` // RFC 3339
+	RetainUntil  string `json:"retain_until,omitempty"`   // yyyy-mm-dd, of a return
+	Who          string `json:"who,omitempty"`            // holder or agent picked up; resident or clerk said so
+	Supersedes   string `json:"supersedes,omitempty"`     // the earlier delivery of the same issue
+	SupersededBy string `json:"superseded_by,omitempty"`
 }
 
 // A Move takes a delivery from one status to another, with its event, if it still stands at From.

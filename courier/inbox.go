@@ -119,6 +119,8 @@ func answerOf(r Result) string {
 		text = "refused " + r.Delivery.Rule + " " + Sentences[r.Delivery.Rule]
 	case LivePermit:
 		return "conflict " + r.Delivery.ID.String() + ": 该居住证已有一件在途或已妥投的寄递"
+	case PickedUp:
+		return "conflict " + r.Delivery.ID.String() + ": " + ErrPickedUp.Detail
 	default:
 		return "faulty: " + r.Faults.Error()
 	}

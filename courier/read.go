@@ -13,8 +13,10 @@ import (
 // A View is a delivery with what belongs to it.
 type View struct {
 	Delivery
-	Payments []Payment
-	Cases    []Case
+	Payments    []Payment
+	Cases       []Case
+	Return      *Return      // nil unless its envelope was received at the station
+	NonReceipts []NonReceipt // the oldest first
 }
 
 // Get reads one delivery, its recipient unsealed: who shows it must mask it unless the reader may see it.
@@ -27,7 +29,13 @@ func (s *Service) Get(ctx context.Context, id uuid.UUID) (View, error) {
 	if v.Payments, err = paymentsOf(ctx, s.db, id); err != nil {
 		return View{}, err
 	}
-	v.Cases, err = casesOf(ctx, s.db, id)
+	if v.Cases, err = casesOf(ctx, s.db, id); err != nil {
+		return View{}, err
+	}
+	if v.Return, err = s.readReturn(ctx, id); err != nil {
+		return View{}, err
+	}
+	v.NonReceipts, err = nonReceiptsOf(ctx, s.db, id)
 	return v, err
 }
 

@@ -10,6 +10,7 @@ import (
 type Options struct {
 	PaymentMethods []string // allowed of prepaid and collect; both
 	WeightG        int      // of an envelope, grams; 80
+	RetainDays     int      // that a returned envelope is kept, calendar days; 30
 }
 
 // A Service takes in permits and money, answers questions and carries out what people ask for. It calls nobody
@@ -28,6 +29,9 @@ func New(db *sqlx.DB, v *vault.Vault, clock Clock, opts Options) *Service {
 	}
 	if opts.WeightG == 0 {
 		opts.WeightG = 80
+	}
+	if opts.RetainDays == 0 {
+		opts.RetainDays = retainDays
 	}
 	return &Service{db, v, clock, opts}
 }

@@ -177,7 +177,7 @@ func (c *deliveryArrays) add(v *vault.Vault, d Delivery, content []byte) {
 	if d.Supersedes != uuid.Nil {
 		superseded = d.Supersedes.String()
 	}
-	r, data := d.Recipient, EventData{Rule: d.Rule, FeeFen: d.FeeFen}
+	r, data := d.Recipient, EventData{Rule: d.Rule, FeeFen: d.FeeFen, Supersedes: superseded}
 	for i, s := range []string{d.ID.String(), d.PermitNo, d.ApplicationNo, d.Business, d.Route, d.Ground, d.StationCode, d.StationClass,
 		d.Consent.Source, instant(d.Consent.At), d.Consent.NoticeVersion, d.PaymentMethod, r.Province, r.City, r.County, string(d.Status), d.Rule,
 		d.Reason, d.Zone, superseded, encodeData(data)} {

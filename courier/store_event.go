@@ -86,6 +86,9 @@ func ApplyMoves(ctx context.Context, tx *sqlx.Tx, moves []Move) ([]uuid.UUID, er
 	if len(moved) == 0 {
 		return nil, nil
 	}
+	if err := freeReturns(ctx, tx, moves, moved); err != nil {
+		return nil, err
+	}
 	return moved, Wake(ctx, tx, WakeEvents)
 }
 

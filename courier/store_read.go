@@ -18,8 +18,8 @@ import (
 const deliveryColumns = `d.id, d.permit_no, d.application_no, d.business, d.route, d.ground, d.identity_changed, d.address_changed, d.station_code,
 	d.station_class, d.consent_source, d.consent_at, d.consent_notice, d.approved_at, d.payment_method, d.name_sealed, d.phone_sealed, d.id_no_sealed,
 	d.address_sealed, d.content_lookup, d.province, d.city, d.county, d.status, d.status_since, d.rule, d.reason, d.zone, d.fee_fen, d.paid_fen,
-	d.refund_due_fen, d.refunded_fen, d.order_no, d.waybill_no, d.reconcile_at, d.held_until, d.cancel_requested_at, d.supersedes, d.seq,
-	d.created_at, d.updated_at`
+	d.refund_due_fen, d.refunded_fen, d.order_no, d.waybill_no, d.reconcile_at, d.held_until, d.cancel_requested_at, d.supersedes, d.seq, d.handed_over_at,
+	d.receiver, d.created_at, d.updated_at`
 
 type deliveryRow struct {
 	ID              uuid.UUID      `db:"id"`
@@ -61,6 +61,8 @@ type deliveryRow struct {
 	CancelRequested sql.NullTime   `db:"cancel_requested_at"`
 	Supersedes      uuid.NullUUID  `db:"supersedes"`
 	Seq             int            `db:"seq"`
+	HandedOverAt    sql.NullTime   `db:"handed_over_at"`
+	Receiver        string         `db:"receiver"`
 	CreatedAt       time.Time      `db:"created_at"`
 	UpdatedAt       time.Time      `db:"updated_at"`
 	NextPollAt      sql.NullTime   `db:"next_poll_at"` // only where waybills are joined
@@ -81,6 +83,7 @@ func (r *deliveryRow) delivery() Delivery {
 		Zone: r.Zone, FeeFen: r.FeeFen, PaidFen: r.PaidFen, RefundDueFen: r.RefundDueFen, RefundedFen: r.RefundedFen,
 		OrderNo: r.OrderNo.String, WaybillNo: r.WaybillNo.String, HeldUntil: r.HeldUntil.Time, CancelRequestedAt: r.CancelRequested.Time,
 		NextPollAt: r.NextPollAt.Time, Supersedes: r.Supersedes.UUID, Seq: r.Seq, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
+		HandedOverAt: r.HandedOverAt.Time, Receiver: r.Receiver,
 	}
 }
 

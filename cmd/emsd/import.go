@@ -228,6 +228,10 @@ func (im *importer) count(number int, res courier.Result, sum *summary) {
 		sum.bad++
 		im.complain(number, "permit_no 居住证编号", "该居住证已有一件内容不同的在途或已妥投寄递 "+res.Delivery.ID.String())
 		return
+	case courier.PickedUp:
+		sum.bad++
+		im.complain(number, "permit_no 居住证编号", "该居住证退件后已在柜台领取 "+res.Delivery.ID.String())
+		return
 	default:
 		sum.bad++
 		im.faults(number, res.Faults)

@@ -74,6 +74,19 @@ func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, cloc
 	handle("POST /v1/deliveries/{id}/cancel", web.MaxBody, a.once(a.cancel), scopePermits, scopeClerk)
 	handle("POST /v1/deliveries/{id}/retry", web.MaxBody, a.once(a.retry), scopeClerk)
 	handle("POST /v1/deliveries/{id}/address", web.MaxBody, a.once(a.address), scopePermits, scopeClerk)
+	// counter: the envelope was given to EMS's courier, one or a list of scanned ones
+	handle("POST /v1/deliveries/{id}/handover", web.MaxBody, a.once(a.handOver), scopeClerk)
+	handle("POST /v1/handovers", web.MaxBody, a.once(a.handOverAll), scopeClerk)
+	// counter: what came back, where it lies, who took it, or that it goes out again
+	handle("POST /v1/returns", web.MaxBody, a.once(a.receiveReturn), scopeClerk)
+	handle("GET /v1/returns", web.MaxBody, a.returns, scopeRead, scopeClerk)
+	handle("POST /v1/deliveries/{id}/return/shelf", web.MaxBody, a.once(a.moveReturn), scopeClerk)
+	handle("POST /v1/deliveries/{id}/return/pick-up", web.MaxBody, a.once(a.pickUp), scopeClerk)
+	handle("POST /v1/deliveries/{id}/redispatch", web.MaxBody, a.once(a.redispatch), scopePermits, scopeClerk)
+	// permit system or counter: it did not arrive, and how that ended
+	handle("POST /v1/deliveries/{id}/not-received", web.MaxBody, a.once(a.notReceived), scopePermits, scopeClerk)
+	handle("POST /v1/deliveries/{id}/not-received/close", web.MaxBody, a.once(a.endNotReceived), scopeClerk)
+	handle("POST /v1/deliveries/{id}/declare-lost", web.MaxBody, a.once(a.declareLost), scopeClerk)
 	handle("POST /v1/quotes", web.MaxBody, a.quote, scopeRead, scopePermits)
 	// permit system: what became of everything
 	handle("GET /v1/events", web.MaxBody, a.events, scopeRead)

@@ -46,6 +46,8 @@ func outcome(res courier.Result) (int, error) {
 		return 0, web.RefusedProblem(res.Delivery.Rule, res.Delivery.Reason, res.Delivery.ID.String())
 	case courier.LivePermit:
 		return 0, &courier.LiveDelivery{ID: res.Delivery.ID}
+	case courier.PickedUp:
+		return 0, courier.ErrPickedUp
 	default:
 		return 0, res.Faults
 	}
@@ -64,11 +66,8 @@ func (a *API) show(w http.ResponseWriter, r *http.Request, t courier.Token) erro
 	if err != nil {
 		return err
 	}
-	v := viewDelivery(view.Delivery, mayUnmask(t))
-	v.Payments, v.Scans = viewPayments(view.Payments), viewScans(steps)
-	for _, c := range view.Cases {
-		v.Cases = append(v.Cases, viewCase(c))
-	}
+	v := viewAll(view, mayUnmask(t))
+	v.Scans = viewScans(steps)
 	web.WriteJSON(w, http.StatusOK, "application/json", v)
 	return nil
 }

@@ -26,6 +26,9 @@ type deliveryView struct {
 	OrderNo       string        `json:"order_no,omitempty"`
 	WaybillNo     string        `json:"waybill_no,omitempty"`
 	HeldUntil     string        `json:"held_until,omitempty"`
+	HandedOverAt  string        `json:"handed_over_at,omitempty"`
+	Receiver      string        `json:"receiver,omitempty"`
+	Supersedes    string        `json:"supersedes,omitempty"`
 	EventsSeq     int           `json:"events_seq"`
 	NextPollAt    string        `json:"next_poll_at,omitempty"`
 	CreatedAt     string        `json:"created_at"`
@@ -34,6 +37,9 @@ type deliveryView struct {
 	Payments      []paymentView `json:"payments,omitempty"`
 	Scans         []scanView    `json:"scans,omitempty"`
 	Cases         []caseView    `json:"cases,omitempty"`
+
+	Return      *returnView      `json:"return,omitempty"`
+	NotReceived []nonReceiptView `json:"not_received,omitempty"`
 }
 
 // recipientView is masked unless the token's scope allows more.
@@ -89,7 +95,25 @@ func viewDelivery(d courier.Delivery, clear bool) deliveryView {
 	if !d.HeldUntil.IsZero() {
 		v.HeldUntil = d.HeldUntil.Format("2006-01-02")
 	}
+	v.HandedOverAt, v.Receiver, v.Supersedes = timeText(d.HandedOverAt), d.Receiver, idText(d.Supersedes)
 	return v
+}
+
+// viewAll shows a delivery with what belongs to it.
+func viewAll(v courier.View, clear bool) deliveryView {
+	d := viewDelivery(v.Delivery, clear)
+	d.Payments = viewPayments(v.Payments)
+	for _, c := range v.Cases {
+		d.Cases = append(d.Cases, viewCase(c))
+	}
+	if v.Return != nil {
+		r := viewReturn(*v.Return)
+		d.Return = &r
+	}
+	for _, n := range v.NonReceipts {
+		d.NotReceived = append(d.NotReceived, viewNonReceipt(n))
+	}
+	return d
 }
 
 func viewRecipient(r courier.Recipient, clear bool) recipientView {
