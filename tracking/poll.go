@@ -64,10 +64,15 @@ type Poller struct {
 	metrics *Metrics
 
 	mu     sync.Mutex // one claim at a time, so that each starts behind the one before
-	cursor cursor
-	hinted time.Time // wall: when hints were last taken
-	swept  time.Time // wall: when cancelled deliveries were last looked for
-	looked time.Time // the same in business time; zero until it was done once
+	behind [urgencies]cursor
+	idle   [urgencies]time.Time // wall: when an urgency was last found without due waybills
+	turn   int                  // claims made
+	hinted time.Time            // wall: when hints were last taken
+	swept  time.Time            // wall: when cancelled deliveries were last looked for
+	looked time.Time            // the same in business time; zero until it was done once
+	loaded time.Time            // wall: when the rules were last read
+
+	current atomic.Pointer[rules]
 
 	away atomic.Bool // EMS did not answer last time: begin with a single question
 }
@@ -85,7 +90,43 @@ func NewPoller(db *sqlx.DB, v *vault.Vault, a Asker, clock courier.Clock, opts O
 }
 
 // rules is what the round goes by now.
-func (p *Poller) rules() rules { return rules{DefaultRulebook(), DefaultPlan()} }
+func (p *Poller) rules() rules { return *p.current.Load() }
+
+// rulesEvery is how often the tables of the rules are read.
+const rulesEvery = 30 * time.Second
+
+// loadRules reads the rules when that is due. Once they have been read, tables that cannot be read leave them as they are.
+func (p *Poller) loadRules(ctx context.Context, now, wall time.Time) error {
+	p.mu.Lock()
+	first, due := p.current.Load() == nil, wall.Sub(p.loaded) >= rulesEvery
+	if due {
+		p.loaded = wall
+	}
+	p.mu.Unlock()
+	if !first && !due {
+		return nil
+	}
+	book, err := readRulebook(ctx, p.db, now)
+	var plan *Plan
+	if err == nil {
+		plan, err = readPlan(ctx, p.db)
+	}
+	switch {
+	case err != nil && first:
+		return err
+	case err != nil:
+		p.log.WarnContext(ctx, "the rules of tracking cannot be read again, the old ones stay in force", "err", err)
+		return nil
+	}
+	for _, stage := range plan.Missing {
+		p.log.ErrorContext(ctx, "table poll_plan has no row with silent_hours = 0 for a stage, the built-in one counts", "stage", stage)
+	}
+	for _, fault := range book.Faults {
+		p.log.ErrorContext(ctx, "a row of the rulebook cannot be used and is left out", "fault", fault)
+	}
+	p.current.Store(&rules{book, plan})
+	return nil
+}
 
 // A waybill is a row of waybills that is due.
 type waybill struct {
@@ -146,6 +187,9 @@ func (p *Poller) prepare(ctx context.Context, wait time.Duration) error {
 		p.swept = wall
 	}
 	p.mu.Unlock()
+	if err := p.loadRules(ctx, now, wall); err != nil {
+		return err
+	}
 	if hints {
 		known, strangers, err := p.takeHints(ctx, now)
 		if err != nil {
@@ -245,29 +289,52 @@ func (p *Poller) chunk(ctx context.Context, r *round, limit int) (int, error) {
 	return len(rows), nil
 }
 
-// claim takes the next waybills behind the cursor. An empty answer is repeated once from the beginning, where rows stand
-// that another process let go or that came in with an earlier time.
+// idleFor is how long an urgency that had nothing due is passed over while others have: asking costs a statement.
+const idleFor = 100 * time.Millisecond
+
+// claim fills a chunk, the most urgent waybills first, each urgency behind its cursor. When nothing is found, it is
+// looked once more from the beginning, where rows stand that another process let go or that came in with an earlier time.
 func (p *Poller) claim(ctx context.Context, tx *sqlx.Tx, limit int) ([]asked, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.clock.Now()
-	rows, err := claimDue(ctx, tx, p.cursor, now, limit)
-	if err == nil && len(rows) == 0 && p.cursor != (cursor{}) {
-		p.cursor = cursor{}
-		rows, err = claimDue(ctx, tx, p.cursor, now, limit)
+	order := claimOrder(p.turn)
+	p.turn++
+	rows, err := p.fill(ctx, tx, order, now, limit, idleFor)
+	if err == nil && len(rows) == 0 {
+		p.behind = [urgencies]cursor{}
+		rows, err = p.fill(ctx, tx, order, now, limit, 0)
 	}
-	if err != nil || len(rows) == 0 {
+	if err != nil {
 		return nil, err
 	}
-	last := rows[len(rows)-1]
-	p.cursor = cursor{last.dueAt, last.delivery}
 	p.metrics.claimed(rows, now)
+	return rows, nil
+}
+
+func (p *Poller) fill(ctx context.Context, tx *sqlx.Tx, order [urgencies]int, now time.Time, limit int, pass time.Duration) (rows []asked, err error) {
+	wall := p.clock.Wall()
+	for _, u := range order {
+		have := len(rows)
+		if have == limit || wall.Sub(p.idle[u]) < pass {
+			continue
+		}
+		if rows, err = claimDue(ctx, tx, rows, u, p.behind[u], now, limit-have); err != nil {
+			return nil, err
+		}
+		if len(rows) == have {
+			p.idle[u] = wall
+			continue
+		}
+		last := rows[len(rows)-1]
+		p.behind[u] = cursor{last.dueAt, last.delivery}
+	}
 	return rows, nil
 }
 
 // record sorts the answers: most are quiet and cost their share of one small update; news is taken in.
 func (p *Poller) record(ctx context.Context, tx *sqlx.Tx, r *round, rows []asked) error {
-	now := p.clock.Now()
+	now, plan := p.clock.Now(), p.rules().plan
 	polls := make([]poll, 0, len(rows))
 	var news []*asked
 	failed, lastErr := 0, error(nil)
@@ -278,9 +345,9 @@ func (p *Poller) record(ctx context.Context, tx *sqlx.Tx, r *round, rows []asked
 			// Stays due as it is.
 		case a.err != nil:
 			failed, lastErr = failed+1, a.err
-			polls = append(polls, pollAgain(a.waybill, a.failures+1, now))
+			polls = append(polls, pollAgain(plan, a.waybill, a.failures+1, now))
 		case a.trace.Unchanged:
-			polls = append(polls, pollAgain(a.waybill, 0, now))
+			polls = append(polls, pollAgain(plan, a.waybill, 0, now))
 		default:
 			news = append(news, a)
 		}
@@ -295,7 +362,7 @@ func (p *Poller) record(ctx context.Context, tx *sqlx.Tx, r *round, rows []asked
 		return err
 	}
 	for _, a := range broken {
-		polls = append(polls, pollAgain(a.waybill, a.failures+1, now))
+		polls = append(polls, pollAgain(plan, a.waybill, a.failures+1, now))
 	}
 	p.metrics.polled("news", len(news)-len(broken))
 	p.metrics.polled("broken", len(broken))
@@ -307,10 +374,12 @@ type poll struct {
 	delivery uuid.UUID
 	next     time.Time // zero: never
 	failures int
+	urgency  int
 }
 
-func pollAgain(w waybill, failures int, now time.Time) poll {
-	return poll{w.delivery, Spread(NextPoll(w.stage, w.changedAt, w.orderedAt, failures, now), now, w.no), failures}
+func pollAgain(p *Plan, w waybill, failures int, now time.Time) poll {
+	next, urgency := p.Next(w.stage, w.changedAt, w.orderedAt, failures, now)
+	return poll{w.delivery, Spread(next, now, w.no), failures, urgency}
 }
 
 // writeGrace is how long answers may still be written after the round was told to end.

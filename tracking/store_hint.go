@@ -31,7 +31,7 @@ func (h *Hints) Receive(ctx context.Context, waybillNo string, now time.Time) er
 // hintChunk bounds one statement; a flood of pushes is taken in several.
 const hintChunk = 5000
 
-// takeHints makes hinted waybills due, those of final deliveries too: a push is how a withdrawn delivery becomes known.
+// takeHints makes hinted waybills due and urgent, those of final deliveries too: a push is how a withdrawn delivery becomes known.
 // A waybill that is being asked about keeps its hint for the next time, for the answer on its way may be older than the
 // push. Hints of numbers that are not ours are dropped.
 func (p *Poller) takeHints(ctx context.Context, now time.Time) (known, strangers int, err error) {
@@ -45,9 +45,9 @@ func (p *Poller) takeHints(ctx context.Context, now time.Time) (known, strangers
 				WHERE d.waybill_no IN (SELECT waybill_no FROM hint)
 				FOR UPDATE OF w SKIP LOCKED
 			), due AS (
-				UPDATE waybills w SET next_poll_at = $1
+				UPDATE waybills w SET next_poll_at = least(w.next_poll_at, $1), urgency = 0
 				FROM free f
-				WHERE w.delivery_id = f.delivery_id AND (w.next_poll_at IS NULL OR w.next_poll_at > $1)
+				WHERE w.delivery_id = f.delivery_id AND (w.next_poll_at IS NULL OR w.next_poll_at > $1 OR w.urgency > 0)
 			), taken AS (
 				DELETE FROM push_hints h USING hint
 				WHERE h.id = hint.id AND hint.waybill_no IN (SELECT waybill_no FROM free)

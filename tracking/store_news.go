@@ -305,15 +305,17 @@ func writeDeliveries(ctx context.Context, tx *sqlx.Tx, all []news, now time.Time
 
 func writeWaybills(ctx context.Context, tx *sqlx.Tx, all []news) error {
 	ids, stages := make([]string, len(all)), make([]string, len(all))
-	next, changed, prints := make([]time.Time, len(all)), make([]time.Time, len(all)), make([]int64, len(all))
+	next, changed := make([]time.Time, len(all)), make([]time.Time, len(all))
+	prints, urgency := make([]int64, len(all)), make([]int64, len(all))
 	for i, n := range all {
 		ids[i], stages[i], prints[i] = n.delivery.String(), string(n.status), n.fingerprint
-		next[i], changed[i] = n.next, n.changedAt
+		next[i], changed[i], urgency[i] = n.next, n.changedAt, int64(n.urgency)
 	}
 	_, err := tx.ExecContext(ctx, `
-		UPDATE waybills w SET stage = u.stage, next_poll_at = u.next, changed_at = u.changed, fingerprint = u.fingerprint, failures = 0
-		FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::bigint[])
-			AS u(id, stage, next, changed, fingerprint)
-		WHERE w.delivery_id = u.id`, pq.Array(ids), pq.Array(stages), timeArray(next), timeArray(changed), pq.Array(prints))
+		UPDATE waybills w SET stage = u.stage, next_poll_at = u.next, changed_at = u.changed, fingerprint = u.fingerprint, failures = 0,
+			urgency = u.urgency
+		FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::smallint[])
+			AS u(id, stage, next, changed, fingerprint, urgency)
+		WHERE w.delivery_id = u.id`, pq.Array(ids), pq.Array(stages), timeArray(next), timeArray(changed), pq.Array(prints), pq.Array(urgency))
 	return err
 }

@@ -2,38 +2,40 @@ package tracking
 
 import (
 	"context"
-	"database/sql"
-	"fmt"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 )
 
-// The two statements of a round without news. They must not depend on statistics: a young table has none, and a plan over
-// the whole of it is a thousand times slower (performance.md, 3).
+// The statements of a round without news. They must not depend on statistics: a young table has none, and a plan over
+// the whole of it is a thousand times slower (performance.md, 3). The urgency stands in the text of a claim, for there is
+// an index for each: one index over all would be wider, and every poll would pay for that.
 const (
-	claimSQL = `
+	claimHead = `
 		SELECT delivery_id, waybill_no, stage, ordered_at, next_poll_at, changed_at, fingerprint, failures
 		FROM waybills
-		WHERE next_poll_at <= $1 AND (next_poll_at, delivery_id) > ($2, $3)
+		WHERE urgency = `
+	claimTail = ` AND next_poll_at <= $1 AND (next_poll_at, delivery_id) > ($2, $3)
 		ORDER BY next_poll_at, delivery_id
 		LIMIT $4
 		FOR UPDATE SKIP LOCKED`
 	pollsSQL = `
-		UPDATE waybills w SET next_poll_at = u.next, failures = u.failures
-		FROM unnest($1::uuid[], $2::timestamptz[], $3::integer[]) AS u(id, next, failures)
+		UPDATE waybills w SET next_poll_at = u.next, failures = u.failures, urgency = u.urgency
+		FROM unnest($1::uuid[], $2::timestamptz[], $3::integer[], $4::smallint[]) AS u(id, next, failures, urgency)
 		WHERE w.delivery_id = u.id`
 )
 
-// claimDue locks the next due waybills behind a cursor. Rows that somebody else has locked are being asked about.
-func claimDue(ctx context.Context, tx *sqlx.Tx, after cursor, now time.Time, limit int) ([]asked, error) {
-	rows, err := tx.QueryContext(ctx, claimSQL, now, after.dueAt, after.id, limit)
+var claimSQL = [urgencies]string{claimHead + "0" + claimTail, claimHead + "1" + claimTail, claimHead + "2" + claimTail, claimHead + "3" + claimTail}
+
+// claimDue locks the next due waybills of an urgency behind a cursor and appends them to claimed. Rows that somebody else
+// has locked are being asked about.
+func claimDue(ctx context.Context, tx *sqlx.Tx, claimed []asked, urgency int, after cursor, now time.Time, limit int) ([]asked, error) {
+	rows, err := tx.QueryContext(ctx, claimSQL[urgency], now, after.dueAt, after.id, limit)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	claimed := make([]asked, 0, min(limit, 64))
 	for rows.Next() {
 		var a asked
 		err := rows.Scan(&a.delivery, &a.no, &a.stage, &a.orderedAt, &a.dueAt, &a.changedAt, &a.fingerprint, &a.failures)
@@ -50,11 +52,12 @@ func writePolls(ctx context.Context, tx *sqlx.Tx, polls []poll) error {
 	if len(polls) == 0 {
 		return nil
 	}
-	ids, next, failures := make([]string, len(polls)), make([]time.Time, len(polls)), make([]int64, len(polls))
+	ids, next := make([]string, len(polls)), make([]time.Time, len(polls))
+	failures, urgency := make([]int64, len(polls)), make([]int64, len(polls))
 	for i, p := range polls {
-		ids[i], next[i], failures[i] = p.delivery.String(), p.next, int64(p.failures)
+		ids[i], next[i], failures[i], urgency[i] = p.delivery.String(), p.next, int64(p.failures), int64(p.urgency)
 	}
-	_, err := tx.ExecContext(ctx, pollsSQL, pq.Array(ids), timeArray(next), pq.Array(failures))
+	_, err := tx.ExecContext(ctx, pollsSQL, pq.Array(ids), timeArray(next), pq.Array(failures), pq.Array(urgency))
 	return err
 }
 
@@ -69,17 +72,6 @@ func (p *Poller) stopCancelled(ctx context.Context, since time.Time) error {
 			WHERE d.status = 'cancelled' AND d.updated_at >= $1 AND w.next_poll_at IS NOT NULL AND w.stage <> 'cancelled'
 			FOR UPDATE OF w SKIP LOCKED)`, since)
 	return err
-}
-
-// OldestDue is the time since which the longest waiting waybill is due; ok is false when none is.
-func OldestDue(ctx context.Context, q sqlx.QueryerContext, now time.Time) (at time.Time, ok bool, err error) {
-	var oldest sql.NullTime
-	err = q.QueryRowxContext(ctx, `
-		SELECT (SELECT next_poll_at FROM waybills WHERE next_poll_at <= $1 ORDER BY next_poll_at, delivery_id LIMIT 1)`, now).Scan(&oldest)
-	if err != nil {
-		return time.Time{}, false, fmt.Errorf("read the oldest due waybill: %w", err)
-	}
-	return oldest.Time, oldest.Valid, nil
 }
 
 // timeArray gives a timestamptz[] parameter in which the zero time is NULL.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -337,7 +338,7 @@ func TestAProcessThatDiesFreesItsRowsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback()
-	if rows, err := claimDue(t.Context(), tx, cursor{}, hour(2), 10); err != nil || len(rows) != 10 {
+	if rows, err := claimDue(t.Context(), tx, nil, leastUrged, cursor{}, hour(2), 10); err != nil || len(rows) != 10 {
 		t.Fatalf("claimDue = %d rows, %v", len(rows), err)
 	}
 	ems := newFakeEMS()
@@ -680,9 +681,10 @@ func TestPlansNeedNoStatistics(t *testing.T) {
 		query, want string
 		args        []any
 	}{
-		{claimSQL, "Index Scan using waybills_due", []any{hour(10), hour(1), uuid.Nil, 500}},
-		{claimSQL, "Index Scan using waybills_due", []any{hour(10), time.Time{}, uuid.Nil, 500}},
-		{pollsSQL, "Index Scan using waybills_pkey", []any{pq.Array(ids), timeArray(next), pq.Array(make([]int64, 500))}},
+		{claimSQL[3], "Index Scan using waybills_due_3", []any{hour(10), hour(1), uuid.Nil, 500}},
+		{claimSQL[3], "Index Scan using waybills_due_3", []any{hour(10), time.Time{}, uuid.Nil, 500}},
+		{claimSQL[0], "Index Scan using waybills_due_0", []any{hour(10), time.Time{}, uuid.Nil, 500}},
+		{pollsSQL, "Index Scan using waybills_pkey", []any{pq.Array(ids), timeArray(next), pq.Array(make([]int64, 500)), pq.Array(make([]int64, 500))}},
 	}
 	for _, p := range plans {
 		var lines []string
@@ -703,10 +705,12 @@ func TestAnEmptyClaimIsRepeatedFromTheBeginning(t *testing.T) {
 	ems, c := newFakeEMS(), newClock(hour(2))
 	p := newTestPoller(t, db, ems, c, Options{Chunk: 2})
 	pollRound(t, p)
-	if p.cursor != (cursor{}) {
-		t.Errorf("the cursor stands at %s after a round that found nothing more, want at the beginning", p.cursor.dueAt)
+	if p.behind != ([urgencies]cursor{}) {
+		t.Errorf("the cursors stand at %v after a round that found nothing more, want at the beginning", p.behind)
 	}
-	p.cursor = cursor{dueAt: hour(100)}
+	for u := range p.behind {
+		p.behind[u] = cursor{dueAt: hour(100)}
+	}
 	must(t, db, `UPDATE waybills SET next_poll_at = $1 WHERE waybill_no = $2`, hour(-5), numbers[0])
 	pollRound(t, p)
 	if ems.asked[numbers[0]] != 2 {
@@ -748,18 +752,85 @@ func TestTheChunkFollowsTheRate(t *testing.T) {
 	}
 }
 
-func TestOldestDue(t *testing.T) {
+func TestTheBacklogTellsHowFarBehindEachStageIs(t *testing.T) {
 	t.Parallel()
 	db := dbtest.Open(t)
-	if _, ok, err := OldestDue(t.Context(), db, hour(2)); ok || err != nil {
-		t.Errorf("OldestDue of nothing = %v, %v", ok, err)
+	if list, err := Backlogs(t.Context(), db, hour(2)); err != nil || len(list) != len(askedStages) || list[0] != (Backlog{Stage: courier.Ordered}) {
+		t.Fatalf("Backlogs of nothing = %v, %v", list, err)
 	}
-	seed(t, db, 2)
-	if _, ok, err := OldestDue(t.Context(), db, hour(0)); ok || err != nil {
-		t.Errorf("OldestDue before anything is due = %v, %v", ok, err)
+	ids, _ := seed(t, db, 3)
+	must(t, db, `UPDATE waybills SET stage = 'out_for_delivery', urgency = 0, next_poll_at = $2 WHERE delivery_id = $1`, ids[0], hour(-1))
+	list, err := Backlogs(t.Context(), db, hour(2))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if at, ok, err := OldestDue(t.Context(), db, hour(2)); !at.Equal(hour(1)) || !ok || err != nil {
-		t.Errorf("OldestDue = %s, %v, %v; want %s", at, ok, err, hour(1))
+	got := map[courier.Status]Backlog{}
+	for _, b := range list {
+		if b.Due > 0 {
+			got[b.Stage] = b
+		}
+	}
+	want := map[courier.Status]Backlog{
+		courier.OutForDelivery: {courier.OutForDelivery, 1, 3 * time.Hour},
+		courier.Ordered:        {courier.Ordered, 2, time.Hour},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Backlogs: want -, got +\n%s", diff)
+	}
+}
+
+func TestThePlanOfTheSchemaIsTheBuiltInOne(t *testing.T) {
+	t.Parallel()
+	got, err := readPlan(t.Context(), dbtest.Open(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(DefaultPlan(), got, cmp.AllowUnexported(Plan{}, planRow{})); diff != "" {
+		t.Errorf("built in -, table poll_plan +\n%s", diff)
+	}
+}
+
+func TestTheMostUrgentAreAskedAboutFirst(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	ids, numbers := seed(t, db, 40)
+	must(t, db, `UPDATE waybills SET stage = 'out_for_delivery', urgency = 0, next_poll_at = $2 WHERE delivery_id = ANY($1::uuid[])`, pq.Array(ids[30:]), hour(2))
+	ems := newFakeEMS()
+	var order []string
+	ems.before = func(_ context.Context, no string) error {
+		order = append(order, no)
+		return nil
+	}
+	pollRound(t, newTestPoller(t, db, ems, newClock(hour(2)), Options{Chunk: 5, Lanes: 1, Concurrency: 1}))
+	if len(order) != 40 {
+		t.Fatalf("%d questions, want 40", len(order))
+	}
+	for i, no := range order[:10] {
+		if !slices.Contains(numbers[30:], no) {
+			t.Errorf("question %d is about %s, which is less urgent and due for longer", i, no)
+		}
+	}
+}
+
+func TestAPushedWaybillIsUrgentUntilItWasAskedAbout(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	ids, numbers := seed(t, db, 2)
+	now := hour(0)
+	if err := NewHints(db).Receive(t.Context(), numbers[1], now); err != nil {
+		t.Fatal(err)
+	}
+	p := newTestPoller(t, db, newFakeEMS(), newClock(now), Options{})
+	if known, strangers, err := p.takeHints(t.Context(), now); known != 1 || strangers != 0 || err != nil {
+		t.Fatalf("takeHints = %d, %d, %v", known, strangers, err)
+	}
+	urgency := func(i int) int { return count(t, db, `SELECT urgency FROM waybills WHERE delivery_id = $1`, ids[i]) }
+	if urgency(0) != leastUrged || urgency(1) != urgent {
+		t.Errorf("urgencies %d and %d, want %d and %d", urgency(0), urgency(1), leastUrged, urgent)
+	}
+	pollRound(t, p)
+	if urgency(1) != leastUrged {
+		t.Errorf("urgency %d after the question, want that of its stage", urgency(1))
 	}
 }
 

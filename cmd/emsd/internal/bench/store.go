@@ -136,8 +136,8 @@ func seedPolls(ctx context.Context, db *sqlx.DB, n int, now time.Time, prints fi
 		before = prints.before
 	}
 	if _, err := db.ExecContext(ctx, `
-		INSERT INTO waybills (delivery_id, waybill_no, stage, ordered_at, next_poll_at, changed_at, fingerprint)
-		SELECT ('01930000-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, '98' || lpad(i::text, 11, '0'), 'in_transit',
+		INSERT INTO waybills (delivery_id, waybill_no, stage, urgency, ordered_at, next_poll_at, changed_at, fingerprint)
+		SELECT ('01930000-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, '98' || lpad(i::text, 11, '0'), 'in_transit', 2,
 			$2::timestamptz - interval '2 days', $2::timestamptz - interval '1 hour' + i * interval '100 microseconds',
 			$2::timestamptz - interval '5 hours', CASE WHEN i % $5 = 0 THEN $3::bigint ELSE $4::bigint END
 		FROM generate_series(1, $1::integer) AS i`, n, now, before, prints.after, newsEvery); err != nil {

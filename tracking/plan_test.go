@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestNextPoll(t *testing.T) {
+func TestNext(t *testing.T) {
 	t.Parallel()
 	noon := time.Date(2026, 11, 25, 12, 0, 0, 0, beijing)
 	night := time.Date(2026, 11, 25, 23, 30, 0, 0, beijing)
@@ -50,13 +50,13 @@ func TestNextPoll(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := NextPoll(tt.stage, tt.now.Add(-tt.silent), tt.now.Add(-60*24*time.Hour), tt.failures, tt.now)
+			got, _ := DefaultPlan().Next(tt.stage, tt.now.Add(-tt.silent), tt.now.Add(-60*24*time.Hour), tt.failures, tt.now)
 			want := tt.now.Add(tt.want)
 			if tt.want == 0 {
 				want = time.Time{}
 			}
 			if !got.Equal(want) {
-				t.Errorf("NextPoll = %s, want %s", got, want)
+				t.Errorf("Next = %s, want %s", got, want)
 			}
 		})
 	}
@@ -69,7 +69,11 @@ func TestALiveEnvelopeIsAskedAboutWithinADayAndNeverAtOnce(t *testing.T) {
 		at := func(name string) time.Time { return time.Unix(rapid.Int64Range(-1e9, 4e9).Draw(t, name), 0) }
 		now := at("now")
 		no := rapid.StringMatching(`[0-9]{13}`).Draw(t, "waybill")
-		next := Spread(NextPoll(stage, at("changed"), at("ordered"), rapid.IntRange(0, 1e6).Draw(t, "failures"), now), now, no)
+		next, urgency := DefaultPlan().Next(stage, at("changed"), at("ordered"), rapid.IntRange(0, 1e6).Draw(t, "failures"), now)
+		if urgency < 0 || urgency >= urgencies {
+			t.Fatalf("urgency %d of %s", urgency, stage)
+		}
+		next = Spread(next, now, no)
 		live := courier.Ordered == stage || courier.Ordered.MayBecome(stage, "") && !stage.Final()
 		if !live {
 			if !next.IsZero() {
@@ -103,5 +107,48 @@ func TestSpreadGivesEachWaybillItsShare(t *testing.T) {
 	}
 	if !Spread(time.Time{}, now, "1").IsZero() {
 		t.Error("Spread of never is not never")
+	}
+}
+
+func TestEveryUrgencyHasItsTurn(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		from := rapid.IntRange(0, 1e9).Draw(t, "turn")
+		first := map[int]int{}
+		for turn := from; turn < from+fairTurn*(urgencies-1); turn++ {
+			order := claimOrder(turn)
+			seen := map[int]bool{}
+			for _, u := range order {
+				seen[u] = true
+			}
+			if len(seen) != urgencies {
+				t.Fatalf("turn %d goes through %v", turn, order)
+			}
+			first[order[0]]++
+		}
+		if first[urgent] != (fairTurn-1)*(urgencies-1) {
+			t.Fatalf("the most urgent begin %d of %d chunks", first[urgent], fairTurn*(urgencies-1))
+		}
+		for u := 1; u < urgencies; u++ {
+			if first[u] != 1 {
+				t.Fatalf("urgency %d begins %d of %d chunks", u, first[u], fairTurn*(urgencies-1))
+			}
+		}
+	})
+}
+
+func TestAStageWithoutARowKeepsTheBuiltInOne(t *testing.T) {
+	t.Parallel()
+	p := newPlan([]planRow{{courier.Held, 48 * time.Hour, time.Minute, time.Minute, 0}, {courier.InTransit, 0, 5 * time.Minute, 5 * time.Minute, 1}})
+	now := time.Date(2026, 11, 25, 12, 0, 0, 0, beijing)
+	at, urgency := p.Next(courier.Held, now, now, 0, now)
+	if want := now.Add(time.Hour); !at.Equal(want) || urgency != 1 {
+		t.Errorf("held: asked at %s with urgency %d, want the built-in hour and 1", at, urgency)
+	}
+	if at, urgency = p.Next(courier.InTransit, now, now, 0, now); !at.Equal(now.Add(5*time.Minute)) || urgency != 1 {
+		t.Errorf("in transit: asked at %s with urgency %d, want the operator's row", at, urgency)
+	}
+	if len(p.Missing) != len(askedStages)-1 {
+		t.Errorf("missing rows are told for %v", p.Missing)
 	}
 }
