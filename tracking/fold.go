@@ -271,6 +271,7 @@ func (f *folding) confirm(i int, x *entry, e effect) Rule {
 	switch f.Status {
 	case courier.Held:
 		f.hold(x, e)
+		f.Receiver = cmp.Or(e.receiver, f.Receiver)
 	case courier.Delivered:
 		if f.book.classCare(e.receiver, x.Scan) > f.book.classCare(f.Receiver, f.cause) {
 			f.Receiver, f.Receipt, f.own = e.receiver, e.receipt, newConcern(e.concern, x.Scan, e.hours)

@@ -1,50 +1,113 @@
 package tracking
 
 import (
-	"bufio"
+	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
-	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"emsd/courier"
+	"emsd/tracking/tracetest"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
-// A worked trace of testdata/traces.txt.
-type worked struct {
-	name      string
-	orderedAt time.Time
-	scans     []courier.Scan
-	want      string
+var update = flag.Bool("update", false, "write what comes of the worked traces into their files")
+
+const tracesDir = "testdata/traces"
+
+func readTraces(t *testing.T) []tracetest.Trace {
+	t.Helper()
+	traces, err := tracetest.Read(tracesDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return traces
+}
+
+// told gives the scans of a trace as they are when their texts have been read.
+func told(tr tracetest.Trace) []courier.Scan {
+	var scans []courier.Scan
+	for _, s := range tr.Scans {
+		if s.At.Sub(s.SeenAt) <= ahead {
+			scans = append(scans, readText(s.Scan))
+		}
+	}
+	return scans
 }
 
 func TestI6_WorkedTraces(t *testing.T) {
 	t.Parallel()
 	traces := readTraces(t)
-	if len(traces) < 25 {
-		t.Fatalf("%d worked traces, want at least 25", len(traces))
+	if len(traces) < 100 {
+		t.Fatalf("%d worked traces, want at least 100", len(traces))
 	}
+	got := map[string]map[string]string{}
 	for _, tr := range traces {
-		t.Run(tr.name, func(t *testing.T) {
-			t.Parallel()
-			if diff := cmp.Diff(tr.want, summary(Fold(tr.scans, tr.orderedAt))); diff != "" {
-				t.Errorf("Fold: want -, got +\n%s", diff)
+		scans, e := told(tr), Envelope{OrderedAt: tr.OrderedAt, IDChecked: tr.IDChecked}
+		got[tr.Name] = outcome(DefaultRulebook().Fold(scans, e))
+		want := maps.Clone(tr.Want)
+		delete(want, tracetest.Messages) // see cmd/emsd
+		if *update {
+			want = maps.Clone(got[tr.Name])
+		}
+		maps.DeleteFunc(got[tr.Name], func(_, v string) bool { return v == "" })
+		maps.DeleteFunc(want, func(_, v string) bool { return v == "" })
+		if diff := cmp.Diff(want, got[tr.Name]); diff != "" {
+			t.Errorf("%s, %s: want -, got +\n%s", tr.File, tr.Name, diff)
+		}
+		for range 8 {
+			rand.Shuffle(len(scans), func(i, j int) { scans[i], scans[j] = scans[j], scans[i] })
+			again := outcome(DefaultRulebook().Fold(append(scans, scans...), e))
+			maps.DeleteFunc(again, func(_, v string) bool { return v == "" })
+			if diff := cmp.Diff(got[tr.Name], again); diff != "" {
+				t.Errorf("%s, in another order of arrival: want -, got +\n%s", tr.Name, diff)
 			}
-			shuffled := slices.Clone(tr.scans)
-			for range 5 {
-				rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-				if diff := cmp.Diff(tr.want, summary(Fold(shuffled, tr.orderedAt))); diff != "" {
-					t.Fatalf("Fold of another order of arrival: want -, got +\n%s", diff)
-				}
-			}
-		})
+		}
 	}
+	if *update {
+		if err := tracetest.Update(tracesDir, got); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// outcome writes a result as the worked traces have it.
+func outcome(r Result) map[string]string {
+	m := map[string]string{}
+	for _, key := range tracetest.Keys {
+		if key != tracetest.Messages {
+			m[key] = ""
+		}
+	}
+	m[tracetest.Status] = string(r.Status)
+	if !r.Since.IsZero() {
+		m[tracetest.Status] += " " + stages[r.Status] + "，自 " + r.Since.In(beijing).Format(time.DateTime)
+	}
+	m[tracetest.Receiver] = strings.TrimSpace(r.Receiver + " " + r.Receipt)
+	if !r.HeldUntil.IsZero() {
+		m[tracetest.HeldUntil] = r.HeldUntil.Format(time.DateOnly)
+	}
+	var cases []string
+	for _, c := range r.Concerns {
+		cases = append(cases, string(c.Kind)+":"+c.Code)
+	}
+	m[tracetest.Cases] = strings.Join(cases, "、")
+	m[tracetest.Reopened] = r.Rule
+	if r.Withdrawn {
+		m[tracetest.Withdrawn] = "是，代码 " + r.VoidedBy.Code
+	}
+	m[tracetest.Unknown] = strings.Join(r.Unknown, "、")
+	if len(r.Ignored) > 0 {
+		m[tracetest.Ignored] = strconv.Itoa(len(r.Ignored)) + " 条"
+	}
+	return m
 }
 
 // anyScans draws traces dense in time, codes and voids, so that ties and voids meet their targets.
@@ -217,7 +280,7 @@ func BenchmarkFold(b *testing.B) {
 	}
 }
 
-// summary writes a result as testdata/traces.txt does.
+// summary writes a result in one line.
 func summary(r Result) string {
 	out := []string{"status=" + string(r.Status)}
 	add := func(key, value string) {
@@ -246,62 +309,4 @@ func summary(r Result) string {
 		add("case", string(c.Kind)+":"+c.Code)
 	}
 	return strings.Join(out, " ")
-}
-
-func readTraces(t *testing.T) []worked {
-	t.Helper()
-	f, err := os.Open("testdata/traces.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var traces []worked
-	lines := bufio.NewScanner(f)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
-		switch {
-		case line == "" || strings.HasPrefix(line, "#"):
-		case strings.HasPrefix(line, "== "):
-			traces = append(traces, worked{name: line[3:]})
-		case len(traces) == 0:
-			t.Fatalf("traces.txt:%d: before the first trace", n)
-		case strings.HasPrefix(line, "order "):
-			traces[len(traces)-1].orderedAt = parseTime(t, line[6:])
-		case strings.HasPrefix(line, "=> "):
-			traces[len(traces)-1].want = line[3:]
-		default:
-			traces[len(traces)-1].scans = append(traces[len(traces)-1].scans, parseScan(t, line))
-		}
-	}
-	return traces
-}
-
-// parseScan reads "2024-12-26 09:00:00 704/10 ORG".
-func parseScan(t *testing.T, line string) courier.Scan {
-	t.Helper()
-	p := strings.Fields(line)
-	if len(p) < 3 {
-		t.Fatalf("scan %q", line)
-	}
-	s := courier.Scan{At: parseTime(t, p[0]+" "+p[1])}
-	code, detail, _ := strings.Cut(p[2], "/")
-	s.Code = code
-	if code == "705" {
-		s.AttemptCode = detail
-	} else {
-		s.DeliverCode = detail
-	}
-	if len(p) > 3 {
-		s.OrgCode = p[3]
-	}
-	return s
-}
-
-func parseTime(t *testing.T, text string) time.Time {
-	t.Helper()
-	at, err := time.ParseInLocation(time.DateTime, text, beijing)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return at
 }
