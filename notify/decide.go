@@ -58,9 +58,9 @@ type Policy struct {
 	// Useful is how long after the event a message is still worth sending. Held is useful through its last day when
 	// that is known.
 	Useful map[Milestone]time.Duration
-	// InHand lists the recipient classes after which "delivered" may be said (I-7); after any other a clerk looks first.
-	// It holds "unstated" because the carrier may leave the code out; the text then says whose word it is and whom to
-	// call.
+	// InHand lists the recipient classes after which "delivered" may be said (I-7) when the event does not tell what the
+	// class means; after any other a clerk looks first. It holds "unstated" because the carrier may leave the code out; the
+	// text then says whose word it is and whom to call.
 	InHand []string
 }
 
@@ -89,7 +89,7 @@ func (p Policy) Decide(m Message, s Situation, now time.Time) Verdict {
 	if v, stale := p.stale(m, s); stale {
 		return v
 	}
-	if m.Milestone == Delivered && !slices.Contains(p.InHand, m.Vars.Receiver) {
+	if m.Milestone == Delivered && !p.inHand(m.Vars) {
 		return Verdict{Action: NotInHand, Reason: "邮政登记的签收方式不能证明本人收到，不发“已送达”，由经办人核实（见工单 delivered_elsewhere）"}
 	}
 	if s.OptedOut {
@@ -105,6 +105,15 @@ func (p Policy) Decide(m Message, s Situation, now time.Time) Verdict {
 		return Verdict{Action: Hold, Reason: fmt.Sprintf("免打扰时段，%s 后再决定", clerkTime(until)), Until: until}
 	}
 	return Verdict{Action: Send, Reason: "可以发送"}
+}
+
+// inHand reports whether "delivered" may be said. "ask" is told too: the text names EMS as the one who says so, and whom
+// to call if the envelope did not arrive.
+func (p Policy) inHand(v Vars) bool {
+	if v.Receipt != "" {
+		return v.Receipt == "fine" || v.Receipt == "ask"
+	}
+	return slices.Contains(p.InHand, v.Receiver)
 }
 
 // stale finds what has overtaken the message: it was told, later news was told, or the delivery stands elsewhere.

@@ -106,6 +106,11 @@ func TestDecide(t *testing.T) {
 		{name: "another person", m: Delivered, status: courier.Delivered, vars: Vars{Receiver: "other_person"}, now: noon, want: NotInHand},
 		{name: "a class nobody knows", m: Delivered, status: courier.Delivered, vars: Vars{Receiver: "drone"}, now: noon, want: NotInHand},
 		{name: "no class", m: Delivered, status: courier.Delivered, now: noon, want: NotInHand},
+		{name: "family, ID seen", m: Delivered, status: courier.Delivered, vars: Vars{Receiver: "family", Receipt: "fine"}, now: noon, want: Send},
+		{name: "family, no ID", m: Delivered, status: courier.Delivered, vars: Vars{Receiver: "family", Receipt: "case"}, now: noon, want: NotInHand},
+		{name: "unstated, to be asked", m: Delivered, status: courier.Delivered, vars: Vars{Receiver: "unstated", Receipt: "ask"}, now: noon, want: Send},
+		{name: "unstated, by policy a case", m: Delivered, status: courier.Delivered, vars: Vars{Receiver: "unstated", Receipt: "case"}, now: noon, want: NotInHand},
+		{name: "a receipt nobody knows", m: Delivered, status: courier.Delivered, vars: Vars{Receiver: "self", Receipt: "perhaps"}, now: noon, want: NotInHand},
 		{name: "door, at night", m: Delivered, status: courier.Delivered, vars: Vars{Receiver: "door"}, now: at(0, 23, 0), want: NotInHand},
 
 		// Opting out.

@@ -87,6 +87,7 @@ type Vars struct {
 	FeeFen    int64  `json:"fee_fen,omitempty"`
 	HeldUntil string `json:"held_until,omitempty"` // yyyy-mm-dd
 	Receiver  string `json:"receiver,omitempty"`   // recipient class of a delivery
+	Receipt   string `json:"receipt,omitempty"`    // what the class means: fine, ask or case
 }
 
 // A Message is one thing to tell one resident.

@@ -108,7 +108,7 @@ func plan(e courier.Event) (planned, bool, error) {
 		Milestone: milestone,
 		Position:  e.Position,
 		EventAt:   happened(e.At, data.ScanAt),
-		Vars:      Vars{WaybillNo: data.WaybillNo, FeeFen: data.FeeFen, HeldUntil: data.HeldUntil, Receiver: data.Receiver},
+		Vars:      Vars{WaybillNo: data.WaybillNo, FeeFen: data.FeeFen, HeldUntil: data.HeldUntil, Receiver: data.Receiver, Receipt: data.Receipt},
 	}
 	switch {
 	case data.Late:

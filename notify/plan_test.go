@@ -49,7 +49,7 @@ func TestPlanAll(t *testing.T) {
 		event(t, a, 3, "case.opened", courier.EventData{}),
 		event(t, b, 4, "delivery.delivered", courier.EventData{Receiver: "self", Late: true}),
 		event(t, b, 5, "delivery.out_for_delivery", courier.EventData{Withdrawn: true}),
-		event(t, b, 6, "delivery.delivered", courier.EventData{Receiver: "door", ScanAt: noon.Add(time.Hour).Format(time.RFC3339)}),
+		event(t, b, 6, "delivery.delivered", courier.EventData{Receiver: "door", Receipt: "case", ScanAt: noon.Add(time.Hour).Format(time.RFC3339)}),
 		event(t, b, 7, "delivery.delivered", courier.EventData{Receiver: "self", Late: true}),
 		event(t, b, 8, "delivery.held", courier.EventData{HeldUntil: "2026-11-30"}),
 	})
@@ -70,7 +70,7 @@ func TestPlanAll(t *testing.T) {
 	}
 	want := []short{
 		{a, HandedOver, 2, Send, noon, Vars{WaybillNo: "12"}},
-		{b, Delivered, 6, Send, noon, Vars{Receiver: "door"}}, // a scan from the future happened no later than its event
+		{b, Delivered, 6, Send, noon, Vars{Receiver: "door", Receipt: "case"}}, // a scan from the future happened no later than its event
 		{b, OutForDelivery, 5, Withdrawn, noon, Vars{}},
 		{b, Held, 8, Send, noon, Vars{HeldUntil: "2026-11-30"}},
 	}
