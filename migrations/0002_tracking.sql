@@ -145,7 +145,7 @@ INSERT INTO poll_plan (stage, silent_hours, day_seconds, night_seconds, urgency)
 CREATE TABLE stall_clocks (
     clock          text PRIMARY KEY,
     statuses       text[] NOT NULL CHECK (cardinality(statuses) > 0),
-    starts         text NOT NULL CONSTRAINT stall_clocks_starts CHECK (starts IN ('handed_over', 'status', 'scan', 'held_until')),
+    starts         text NOT NULL CONSTRAINT stall_clocks_starts CHECK (starts IN ('handed_over', 'status', 'scan', 'held_until', 'shelf')),
     working_hours  integer NOT NULL CHECK (working_hours >= 0),
     next_action    text NOT NULL CHECK (next_action <> '')
 );
@@ -155,7 +155,8 @@ INSERT INTO stall_clocks (clock, statuses, starts, working_hours, next_action) V
     ('no_scan',        '{accepted,in_transit,attempt_failed}', 'scan',        24, '邮件途中长时间没有新的物流记录：向邮政（010-56421484）催查。'),
     ('no_result',      '{out_for_delivery}',                   'scan',        10, '已派送但没有投递结果：向投递网点核实邮件在谁手中。'),
     ('held_too_long',  '{held}',                               'held_until',   0, '领取期限已过，邮件仍未领取也未退回：联系申请人和网点，确认去向。'),
-    ('returning_long', '{returning}',                          'status',      56, '退回途中时间过长：向邮政催查，确认邮件所在网点。');
+    ('returning_long', '{returning}',                          'status',      56, '退回途中时间过长：向邮政催查，确认邮件所在网点。'),
+    ('shelf_over',     '{returned}',                           'shelf',        0, '退件保管期限已过：按规定移交制证部门处理，并登记结果。');
 
 -- Poll state: how urgent a waybill is. One small index per urgency, each kept as narrow as the one it replaces.
 ALTER TABLE waybills ADD COLUMN urgency smallint NOT NULL DEFAULT 3 CONSTRAINT waybills_urgency CHECK (urgency BETWEEN 0 AND 3);
@@ -178,6 +179,8 @@ ALTER TABLE deliveries
     ADD COLUMN password_sealed bytea;                   -- six digits that the courier asks for (密码投递)
 CREATE INDEX deliveries_stall ON deliveries (status, tracked_at, id)
     WHERE status IN ('ordered', 'accepted', 'in_transit', 'out_for_delivery', 'attempt_failed', 'held', 'returning');
+
+CREATE INDEX cases_delivery ON cases (delivery_id, opened_at);
 
 -- What came back to the issuing station.
 CREATE TABLE returns (
@@ -329,7 +332,7 @@ END $$;
 -- +goose Down
 DROP FUNCTION drop_months(text, date);
 DROP TABLE journeys, non_receipts, interventions, readdressings, returns;
-DROP INDEX deliveries_stall;
+DROP INDEX deliveries_stall, cases_delivery;
 ALTER TABLE deliveries DROP COLUMN tracked_at, DROP COLUMN handed_over_at, DROP COLUMN receiver, DROP COLUMN id_checked, DROP COLUMN password_sealed;
 ALTER TABLE stations DROP COLUMN hours;
 DROP INDEX waybills_due_0, waybills_due_1, waybills_due_2, waybills_due_3;

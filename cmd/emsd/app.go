@@ -44,6 +44,7 @@ type app struct {
 	inbox     *courier.Inbox
 	poller    *tracking.Poller
 	hints     *tracking.Hints
+	staller   *tracking.Staller
 	timeline  *tracking.Reader
 	planner   *notify.Planner
 	sender    *notify.Sender
@@ -91,6 +92,7 @@ func newApp(ctx context.Context, cfg Config, clock courier.Clock, log *slog.Logg
 	a.poller = tracking.NewPoller(a.db, a.vault, a.ems, clock,
 		tracking.Options{Concurrency: cfg.EMS.Concurrency, Rate: cfg.EMS.Rate}, log, tracking.NewMetrics(a.reg))
 	a.hints = tracking.NewHints(a.db)
+	a.staller = tracking.NewStaller(a.db, clock, log, tracking.NewStallMetrics(a.reg))
 	a.timeline = tracking.NewReader(a.db)
 	if err = a.makeNotify(); err != nil {
 		return nil, err
@@ -158,7 +160,7 @@ func (a *app) makeSchedule() {
 	s.add("resolve", spec.Resolve, a.resolve, courier.WakeMessages)
 	s.add("keys", spec.Keys, a.keys)
 	s.add("fees", spec.Fees, a.fees.Round)
-	s.add("stall", spec.Stall, a.service.UnpaidRound)
+	s.add("stall", spec.Stall, a.stall)
 	s.add("purge", spec.Purge, a.purge)
 	a.schedule = s
 	names := make([]string, len(s.rounds))
@@ -189,6 +191,11 @@ func (a *app) tell(ctx context.Context) error {
 // resolve joins receipts to attempts, then asks about those whose reply was lost.
 func (a *app) resolve(ctx context.Context) error {
 	return errors.Join(a.receipts.Round(ctx), a.resolver.Round(ctx))
+}
+
+// stall tells clerks what does not move: envelopes, and money that does not come.
+func (a *app) stall(ctx context.Context) error {
+	return errors.Join(a.staller.Round(ctx), a.service.UnpaidRound(ctx))
 }
 
 // idempotencyAge is how long an answer can be had again under its key.

@@ -119,6 +119,21 @@ func TestWorkingTimeRunsInOfficeHoursOnly(t *testing.T) {
 	}
 }
 
+func TestByWeekRunsOnInAYearWithoutData(t *testing.T) {
+	t.Parallel()
+	friday := time.Date(2101, 4, 1, 16, 0, 0, 0, beijing)
+	for friday.Weekday() != time.Friday {
+		friday = friday.AddDate(0, 0, 1)
+	}
+	end, err := Office.ByWeek().After(friday, 2*time.Hour)
+	if want := friday.AddDate(0, 0, 3).Add(-6 * time.Hour); err != nil || !end.Equal(want) {
+		t.Errorf("two working hours after four on a Friday end at %s, %v; want Monday at ten", end, err)
+	}
+	if _, err := Office.After(friday, 2*time.Hour); err == nil {
+		t.Error("without ByWeek the missing year is no error")
+	}
+}
+
 func anyHours() *rapid.Generator[Hours] {
 	return rapid.Custom(func(t *rapid.T) Hours {
 		h, err := ParseHours(rapid.SampledFrom([]string{"09:00-17:00", "09:00-12:00,13:30-17:00", "00:00-24:00", "23:59-24:00", "08:30-11:45,14:00-18:00,19:00-21:00"}).Draw(t, "hours"))

@@ -8,15 +8,16 @@ import (
 
 // Hours are the office hours of a working day.
 type Hours struct {
-	spans []span // in order, apart from each other
-	aDay  time.Duration
+	spans  []span // in order, apart from each other
+	aDay   time.Duration
+	byWeek bool // see ByWeek
 }
 
 // A span is a part of a day, from midnight.
 type span struct{ from, to time.Duration }
 
 // Office is nine to five, for clocks that belong to no station.
-var Office = Hours{[]span{{9 * time.Hour, 17 * time.Hour}}, 8 * time.Hour}
+var Office = Hours{spans: []span{{9 * time.Hour, 17 * time.Hour}}, aDay: 8 * time.Hour}
 
 // ParseHours reads "09:00-12:00,13:30-17:00": one or more spans of a day, in order.
 func ParseHours(text string) (Hours, error) {
@@ -48,6 +49,21 @@ func readSpan(from, to string) (span, error) {
 	return span{a, b}, err
 }
 
+// ByWeek is h for clocks that must run on: in a year without data Monday to Friday are worked, and nothing is an error.
+// Whoever uses it has met the *MissingYear and has told somebody.
+func (h Hours) ByWeek() Hours {
+	h.byWeek = true
+	return h
+}
+
+func (h Hours) works(day time.Time) (bool, error) {
+	works, err := IsWorkday(day)
+	if err != nil && h.byWeek {
+		return weekday(day), nil
+	}
+	return works, err
+}
+
 // readClock reads 00:00 to 24:00.
 func readClock(text string) (time.Duration, error) {
 	if text == "24:00" {
@@ -64,7 +80,7 @@ func readClock(text string) (time.Duration, error) {
 func (h Hours) Elapsed(from, to time.Time) (time.Duration, error) {
 	var sum time.Duration
 	for day := midnight(from); day.Before(to); day = day.AddDate(0, 0, 1) {
-		works, err := IsWorkday(day)
+		works, err := h.works(day)
 		if err != nil {
 			return 0, err
 		}
@@ -88,7 +104,7 @@ func (h Hours) After(from time.Time, d time.Duration) (time.Time, error) {
 		return from, nil
 	}
 	for day := midnight(from); ; day = day.AddDate(0, 0, 1) {
-		works, err := IsWorkday(day)
+		works, err := h.works(day)
 		if err != nil {
 			return time.Time{}, err
 		}
@@ -115,7 +131,7 @@ func (h Hours) Before(to time.Time, d time.Duration) (time.Time, error) {
 		return to, nil
 	}
 	for day := midnight(to); ; day = day.AddDate(0, 0, -1) {
-		works, err := IsWorkday(day)
+		works, err := h.works(day)
 		if err != nil {
 			return time.Time{}, err
 		}
