@@ -60,6 +60,8 @@ func SaidClass(text string) string {
 		}
 		class, said := phraseClass(text)
 		switch {
+		case class == ReceiverSelf && a.alone == ReceiverAgent: // signed for by another, and by the holder: one is wrong
+			return ReceiverAgent
 		case class != "":
 			return class
 		case said && a.alone == ReceiverSelf: // somebody is named whom we cannot place
