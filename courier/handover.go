@@ -80,7 +80,7 @@ func handOver(row *deliveryRow, stopped bool, at time.Time) HandOverOutcome {
 		return HandOverStopped
 	case row.Status != Ordered && !handedOn(row.Status):
 		return HandOverNotOrdered
-	case at.Before(row.CreatedAt):
+	case at.Before(row.CreatedAt.Add(-clockSkew)):
 		return HandOverTooEarly
 	}
 	return HandOverRecorded

@@ -3,6 +3,7 @@ package courier
 import (
 	"context"
 	"strings"
+	"time"
 
 	"emsd/courier/audit"
 	"emsd/courier/vault"
@@ -94,7 +95,7 @@ func (s *Service) again(row *deliveryRow, r Redispatch) (Application, error) {
 	switch {
 	case r.Consent.At.IsZero() || r.Consent.Source == "":
 		faults = Faults{{"consent", "required", "重新寄递须有申请人在退回之后的同意（来源与时间）"}}
-	case !r.Consent.At.After(row.StatusSince):
+	case r.Consent.At.Before(row.StatusSince.Truncate(time.Second)): // other systems write whole seconds
 		faults = Faults{{"consent.at", "before_return", "同意时间须晚于退回时间：对上一次寄递的同意不能用于重新寄递"}}
 	}
 	if r.Recipient != nil {
