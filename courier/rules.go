@@ -59,6 +59,7 @@ type Station struct {
 	City       string
 	County     string
 	Address    string
+	Hours      string // office hours: 09:00-12:00,13:30-17:00; empty: 09:00-17:00
 }
 
 // Class is whose rules apply to the station: a booked window counts as the institution that runs it.

@@ -3,6 +3,7 @@ package courier
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,7 +12,7 @@ import (
 
 // StationColumns and TariffColumns are the headings of their import files.
 var (
-	StationColumns = []string{"code", "name", "kind", "operated_by", "sender_name", "phone", "province", "city", "county", "address"}
+	StationColumns = []string{"code", "name", "kind", "operated_by", "sender_name", "phone", "province", "city", "county", "address", "hours"}
 	TariffColumns  = []string{"zone", "provinces", "valid_from", "valid_to", "first_weight_g", "first_fen", "step_weight_g", "step_fen"}
 )
 
@@ -22,7 +23,7 @@ func (s *Service) SaveStations(ctx context.Context, rows []map[string]string, dr
 	var good []Station
 	for i, r := range rows {
 		st := Station{Code: r["code"], Name: r["name"], Kind: r["kind"], OperatedBy: r["operated_by"], SenderName: r["sender_name"],
-			Phone: r["phone"], Province: r["province"], City: r["city"], County: r["county"], Address: r["address"]}
+			Phone: r["phone"], Province: r["province"], City: r["city"], County: r["county"], Address: r["address"], Hours: r["hours"]}
 		if faults[i] = st.check(); len(faults[i]) == 0 {
 			good = append(good, st)
 		}
@@ -46,10 +47,29 @@ func (st Station) check() Faults {
 			c.add("operated_by", "unexpected", "只有网约受理窗口（booked_window）填写开办机构")
 		}
 	}
+	if st.Hours != "" && !officeHours(st.Hours) {
+		c.add("hours", "format", "办公时间应写作 09:00-12:00,13:30-17:00：从早到晚，每段先起后止")
+	}
 	if sender := []string{st.SenderName, st.Phone, st.Province, st.City, st.County, st.Address}; slices.ContainsFunc(sender, filled) && slices.Contains(sender, "") {
 		c.add("sender_name", "incomplete", "寄件人资料须填写完整：sender_name、phone、province、city、county、address，或全部留空使用默认寄件人")
 	}
 	return c.faults
+}
+
+var hoursForm = regexp.MustCompile(`^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$`)
+
+// officeHours reports whether text holds spans of a day in order, each before the next. Written alike, times of day
+// compare as text.
+func officeHours(text string) bool {
+	last := ""
+	for span := range strings.SplitSeq(text, ",") {
+		from, to, _ := strings.Cut(span, "-")
+		if !hoursForm.MatchString(span) || from < last || to <= from {
+			return false
+		}
+		last = to
+	}
+	return true
 }
 
 func filled(s string) bool { return s != "" }

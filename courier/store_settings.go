@@ -12,9 +12,9 @@ import (
 )
 
 func saveStations(ctx context.Context, db *sqlx.DB, stations []Station, now time.Time) error {
-	cols := make([][]string, 10)
+	cols := make([][]string, 11)
 	for _, s := range stations {
-		for i, v := range []string{s.Code, s.Name, s.Kind, s.OperatedBy, s.SenderName, s.Phone, s.Province, s.City, s.County, s.Address} {
+		for i, v := range []string{s.Code, s.Name, s.Kind, s.OperatedBy, s.SenderName, s.Phone, s.Province, s.City, s.County, s.Address, s.Hours} {
 			cols[i] = append(cols[i], v)
 		}
 	}
@@ -23,13 +23,15 @@ func saveStations(ctx context.Context, db *sqlx.DB, stations []Station, now time
 		args = append(args, pq.Array(c))
 	}
 	_, err := db.ExecContext(ctx, `
-		INSERT INTO stations (code, name, kind, operated_by, sender_name, phone, province, city, county, address, created_at, updated_at)
-		SELECT code, name, kind, nullif(operated_by, ''), sender_name, phone, province, city, county, address, $1, $1
-		FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[])
-			AS s(code, name, kind, operated_by, sender_name, phone, province, city, county, address)
+		INSERT INTO stations (code, name, kind, operated_by, sender_name, phone, province, city, county, address, hours, created_at, updated_at)
+		SELECT code, name, kind, nullif(operated_by, ''), sender_name, phone, province, city, county, address,
+			coalesce(nullif(hours, ''), '09:00-17:00'), $1, $1
+		FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
+			$12::text[])
+			AS s(code, name, kind, operated_by, sender_name, phone, province, city, county, address, hours)
 		ON CONFLICT (code) DO UPDATE SET name = excluded.name, kind = excluded.kind, operated_by = excluded.operated_by,
 			sender_name = excluded.sender_name, phone = excluded.phone, province = excluded.province, city = excluded.city,
-			county = excluded.county, address = excluded.address, updated_at = excluded.updated_at`, args...)
+			county = excluded.county, address = excluded.address, hours = excluded.hours, updated_at = excluded.updated_at`, args...)
 	if err != nil {
 		return fmt.Errorf("save %d stations: %w", len(stations), err)
 	}

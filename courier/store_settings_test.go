@@ -163,13 +163,18 @@ func TestStationsAndTariffsAreCheckedAndReplaced(t *testing.T) {
 		{"code": "3", "name": "丙", "kind": KindBookedWindow, "operated_by": "somebody"},
 		{"code": "4", "name": "丁", "kind": KindPoliceStation, "phone": "01080000000"},
 		{"code": "1", "name": "甲二", "kind": KindPoliceStation},
+		{"code": "5", "name": "戊", "kind": KindPoliceStation, "hours": "08:30-12:00,13:00-24:00"},
+		{"code": "6", "name": "己", "kind": KindPoliceStation, "hours": "9-5"},
+		{"code": "7", "name": "庚", "kind": KindPoliceStation, "hours": "13:00-17:00,09:00-12:00"},
+		{"code": "8", "name": "辛", "kind": KindPoliceStation, "hours": "17:00-09:00"},
 	}
 	for _, dryRun := range []bool{true, false, false} {
 		faults, err := s.svc.SaveStations(t.Context(), rows, dryRun)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := []string{"", "code format, name required, kind unknown_value", "operated_by unexpected", "operated_by unknown_value", "sender_name incomplete", ""}
+		want := []string{"", "code format, name required, kind unknown_value", "operated_by unexpected", "operated_by unknown_value", "sender_name incomplete", "",
+			"", "hours format", "hours format", "hours format"}
 		for i, w := range want {
 			if got := fieldsAndCodes(faults[i]); got != w {
 				t.Errorf("station %d: faults %q, want %q", i+1, got, w)
@@ -178,6 +183,9 @@ func TestStationsAndTariffsAreCheckedAndReplaced(t *testing.T) {
 		if n := value[int](s, `SELECT count(*) FROM stations WHERE code = '1' AND name = '甲二'`); n != map[bool]int{false: 1}[dryRun] {
 			t.Errorf("dry run %v stored %d", dryRun, n)
 		}
+	}
+	if got := value[string](s, `SELECT string_agg(hours, ' ' ORDER BY code) FROM stations WHERE code IN ('1', '5')`); got != "09:00-17:00 08:30-12:00,13:00-24:00" {
+		t.Errorf("hours %q are stored", got)
 	}
 	tariff := func(changes ...string) map[string]string {
 		r := map[string]string{"zone": "z", "provinces": "北京市 河北省", "valid_from": "2026-01-01", "valid_to": "", "first_weight_g": "500",

@@ -315,6 +315,9 @@ func (a *app) run(ctx context.Context, started func(addrs []string)) error {
 
 // prepare does once what the first rounds need.
 func (a *app) prepare(ctx context.Context) error {
+	if err := checkCalendar(a.clock.Now()); err != nil {
+		a.log.Warn("clocks will go by the week", "error", err)
+	}
 	return tracking.EnsurePartitions(ctx, a.db, a.clock.Now(), 3)
 }
 

@@ -11,6 +11,7 @@ import (
 	"emsd/courier/ems"
 	"emsd/courier/vault"
 	"emsd/migrations"
+	"emsd/tracking/calendar"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/robfig/cron/v3"
@@ -53,6 +54,7 @@ func (c doctorCmd) Run(e *world) error {
 		check("clock", fmt.Sprintf("%s apart from the database's", skew.Round(time.Millisecond)), err)
 		check("key", "opens the data keys", checkKey(e.ctx, cfg, db))
 	}
+	check("calendar", fmt.Sprintf("working days known to the end of %d", lastKnownYear()), checkCalendar(time.Now()))
 	check("ems", "reachable, credentials accepted", checkEMS(e, cfg))
 	specs := cfg.Schedule.specs()
 	for _, name := range slices.Sorted(maps.Keys(specs)) {
@@ -76,6 +78,20 @@ func tell(e *world, part, fine string, err error) {
 		return
 	}
 	fmt.Fprintf(e.out, "ok    %-20s  %s\n", part, fine)
+}
+
+func lastKnownYear() int {
+	known := calendar.Years()
+	return known[len(known)-1]
+}
+
+// checkCalendar says when clocks are about to run out of working days: from December on the next year must be known.
+func checkCalendar(now time.Time) error {
+	year := now.In(beijing).AddDate(0, 1, 0).Year()
+	if lastKnownYear() < year {
+		return &calendar.MissingYear{Year: year}
+	}
+	return nil
 }
 
 func checkKey(ctx context.Context, cfg Config, db *sqlx.DB) error {
