@@ -5,14 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,24 +19,6 @@ import (
 	"github.com/google/uuid"
 )
 
-// A stepClock is a clock that the test moves. It is business time and technical time at once, as in production.
-type stepClock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *stepClock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *stepClock) set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = t
-}
-
 // An envelope is one permit of the month: how EMS will treat it, written down before anything happens, and how that has
 // to end.
 type envelope struct {
@@ -49,9 +27,8 @@ type envelope struct {
 	outcome emssim.Outcome // of the simulator; empty: the simulator draws one
 	odd     *oddJourney    // instead of an outcome
 
-	id    uuid.UUID
-	no    string // waybill, once EMS has it
-	order int64  // index in the ledger
+	id uuid.UUID
+	no string // waybill, once EMS has it
 }
 
 func (e *envelope) String() string {
@@ -67,22 +44,15 @@ type deed struct {
 	do func() error
 }
 
-// A month is the daemon's rounds in lockstep with a clock, against both simulators.
+// A month is a stepped daemon and the envelopes that it sends.
 type month struct {
-	*sims
-	t     *testing.T
-	clock *stepClock
-	app   *app
-	log   *logBook
+	*stepped
 
 	envelopes []*envelope
 	byID      map[uuid.UUID]*envelope
 	pending   int // envelopes whose journeys are not set yet
 	deeds     []deed
-
-	failed map[string]int // rounds that ended with an error
-	took   map[string]time.Duration
-	steps  int
+	steps     int
 }
 
 // monthStart is a Monday; the month has a change of month in it, and thereby of partitions.
@@ -131,31 +101,12 @@ var orderFaults = append([]emssim.FaultKind{emssim.DuplicateWaybill}, traceFault
 
 func newMonth(t *testing.T, seed uint64) *month {
 	t.Helper()
-	m := &month{t: t, clock: &stepClock{t: monthStart}, log: &logBook{}, byID: map[uuid.UUID]*envelope{}, failed: map[string]int{}, took: map[string]time.Duration{}}
-	var public atomic.Pointer[http.Handler]
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*public.Load()).ServeHTTP(w, r) }))
-	t.Cleanup(front.Close)
-	m.sims = startSims(t,
-		emssim.Config{Now: m.clock.now, Seed: seed, LateScans: 0.1, RepeatScans: 0.1, OddTraces: 0.1, LabelDelay: 5 * time.Second,
-			PushTo: front.URL + "/ems/push", PushLose: 0.05, PushDuplicate: 0.05, PushDisorder: 0.05, PushForged: 0.03, PushStrange: 0.02},
-		smssim.Config{Now: m.clock.now, Wall: m.clock.now, Seed: seed, Hang: 20 * time.Millisecond, QueryLag: time.Minute, Undelivered: 0.01,
-			LateReceipts: 0.05, TwiceReceipts: 0.05, LostReceipts: 0.05, ReceiptTo: front.URL + "/sms/aliyun/receipts/" + receiptSecret})
-	cfg, err := readConfig(environ(emptyDatabase(t), keyFile(t), m.sims, "EMSD_EMS_TIMEOUT=150ms", "EMSD_EMS_RATE=100000", "EMSD_EMS_CONCURRENCY=32",
-		"EMSD_ORDER_LEASE=2m", "EMSD_NUMBERS_LOW=300", "EMSD_NUMBERS_REFILL=900"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.EMS.retryWait, cfg.EMS.breakerPause = time.Millisecond, 100*time.Millisecond
-	clock := courier.Clock{Now: m.clock.now, Wall: m.clock.now}
-	if m.app, err = newApp(t.Context(), cfg, clock, m.log.logger()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.app.close)
-	loadMasterData(t, m.app)
-	if err := m.app.prepare(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	public.Store(&m.app.faces(make(chan struct{}))[1].handler)
+	m := &month{byID: map[uuid.UUID]*envelope{}, stepped: newStepped(t, monthStart,
+		emssim.Config{Seed: seed, LateScans: 0.1, RepeatScans: 0.1, OddTraces: 0.1, LabelDelay: 5 * time.Second,
+			PushLose: 0.05, PushDuplicate: 0.05, PushDisorder: 0.05, PushForged: 0.03, PushStrange: 0.02},
+		smssim.Config{Seed: seed, Hang: 20 * time.Millisecond, QueryLag: time.Minute, Undelivered: 0.01,
+			LateReceipts: 0.05, TwiceReceipts: 0.05, LostReceipts: 0.05},
+		"EMSD_NUMBERS_LOW=300", "EMSD_NUMBERS_REFILL=900")}
 	for _, api := range []string{"020002", "020003", "020006", "010004", "050001"} {
 		for _, f := range kindRates(api, 0.2, orderFaults...) {
 			m.ems.SetFault(f)
@@ -264,20 +215,6 @@ func (m *month) direct() {
 		if err != nil {
 			m.t.Fatalf("%s: %v", e, err)
 		}
-	}
-}
-
-// round runs one round of the daemon to its end. Faults may end it with an error; it goes on at the next step.
-func (m *month) round(names ...string) {
-	for _, r := range m.app.schedule.rounds {
-		if !slices.Contains(names, r.name) {
-			continue
-		}
-		began := time.Now()
-		if err := r.run(m.t.Context()); err != nil {
-			m.failed[r.name]++
-		}
-		m.took[r.name] += time.Since(began)
 	}
 }
 
