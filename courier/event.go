@@ -29,6 +29,7 @@ const (
 	EventPickedUp         EventType = "return.picked_up"      // the permit was handed out at the counter: the issue is done
 	EventRedispatched     EventType = "return.redispatched"   // it goes out again, as the delivery that superseded_by names
 	EventReturnAvailable  EventType = "return.available"      // that delivery was cancelled: it lies on the shelf again
+	EventReturnDisposed   EventType = "return.disposed"       // kept to its last day and sent back to the issuing office, or destroyed
 	EventNotReceived      EventType = "not_received.reported" // somebody says that the envelope did not arrive
 	EventNotReceivedEnded EventType = "not_received.closed"
 	EventPermitLost       EventType = "permit.lost" // a person has declared it: void the permit and issue it anew

@@ -38,13 +38,18 @@ type Return struct {
 	IDDocument     string
 	AgentName      vault.Secret // only where one return is read
 	RedispatchedAs uuid.UUID    // the delivery that sends it out again
-	WaybillNo      string       // of its delivery, in lists
+	DisposedAt     time.Time    // zero unless it was neither
+	DisposedBy     string
+	Disposal       string // sent_back or destroyed
+	WaybillNo      string // of its delivery, in lists
 	PermitNo       string
 	StationCode    string
 }
 
 // OnShelf reports whether the envelope waits for a decision.
-func (r Return) OnShelf() bool { return r.PickedUpAt.IsZero() && r.RedispatchedAs == uuid.Nil }
+func (r Return) OnShelf() bool {
+	return r.PickedUpAt.IsZero() && r.RedispatchedAs == uuid.Nil && r.DisposedAt.IsZero()
+}
 
 // ReceiveReturn records that an envelope came back, by the barcode on it, and puts it on a shelf. An envelope in hand is
 // stronger than any scan: the delivery is returned, wherever EMS thinks it is. Receiving it twice is receiving it once.
@@ -71,6 +76,9 @@ func (s *Service) ReceiveReturn(ctx context.Context, waybillNo, shelf, by string
 		}
 		if ret != nil && !ret.PickedUpAt.IsZero() {
 			return ErrPickedUp
+		}
+		if ret != nil && !ret.DisposedAt.IsZero() {
+			return errDisposed
 		}
 		return s.receive(ctx, tx, row, shelf, by)
 	})
@@ -250,6 +258,7 @@ var ErrPickedUp = &Conflict{"permit_picked_up", "该居住证已在柜台领取�
 var (
 	errRedispatched = &Conflict{"already_redispatched", "该退件已重新寄递；如需改变，请先取消新的寄递"}
 	errNotReceived  = &Conflict{"not_received_at_station", "退件尚未在受理点登记：请先扫描信封上的运单号登记上架"}
+	errDisposed     = &Conflict{"return_disposed", "该退件已交回制证部门或销毁，不能再办理"}
 	errMaybeVoid    = &Conflict{"permit_may_be_void", "该证曾登记遗失，可能已作废：请先在制证系统核实；确认仍有效的，提交 permit_valid 为 true；已作废的不得发放"}
 )
 
@@ -264,6 +273,8 @@ func onShelf(row *deliveryRow, ret *Return) error {
 		return ErrPickedUp
 	case ret.RedispatchedAs != uuid.Nil:
 		return errRedispatched
+	case !ret.DisposedAt.IsZero():
+		return errDisposed
 	}
 	return nil
 }
@@ -399,6 +410,61 @@ func (s *Service) pickUp(ctx context.Context, tx *sqlx.Tx, ret Return, p PickUp,
 		return err
 	}
 	return CloseCases(ctx, tx, closings(ret.DeliveryID, "picked_up", by, reason, now, CaseReturned, CaseAddress, CaseSMSFailed))
+}
+
+// What becomes of an envelope that nobody wants any more.
+const (
+	SentBack  = "sent_back" // to the issuing office, when its time on the shelf is over
+	Destroyed = "destroyed" // its permit was voided after it had been declared lost
+)
+
+// Dispose ends the keeping of a returned envelope: back to the issuing office after its last day, or destroyed when the
+// permit in it was declared lost and voided. The same twice is one.
+func (s *Service) Dispose(ctx context.Context, id uuid.UUID, how, reason, by string) (View, error) {
+	var c checker
+	c.oneOf("how", how, []string{SentBack, Destroyed})
+	if len(c.faults) > 0 {
+		return View{}, c.faults
+	}
+	_, err := s.change(ctx, id, "return."+how, reason, by, func(tx *sqlx.Tx, row *deliveryRow, reason string, now time.Time) (bool, error) {
+		ret, err := lockReturn(ctx, tx, id)
+		if err != nil || ret != nil && ret.Disposal == how {
+			return false, err
+		}
+		if err := onShelf(row, ret); err != nil {
+			return false, err
+		}
+		lost, err := declaredLost(ctx, tx, id)
+		if err != nil {
+			return false, err
+		}
+		if err := disposable(*ret, how, lost, now); err != nil {
+			return false, err
+		}
+		ret.DisposedAt, ret.DisposedBy, ret.Disposal = now, by, how
+		if err := saveDisposal(ctx, tx, *ret); err != nil {
+			return false, err
+		}
+		if err := AppendEvents(ctx, tx, []NewEvent{{id, EventReturnDisposed, now, EventData{Outcome: how}}}); err != nil {
+			return false, err
+		}
+		return true, CloseCases(ctx, tx, closings(id, how, by, reason, now, CaseReturned, CaseAddress, CaseSMSFailed))
+	})
+	if err != nil {
+		return View{}, err
+	}
+	return s.Get(ctx, id)
+}
+
+// disposable says why an envelope must be kept.
+func disposable(ret Return, how string, lost bool, now time.Time) error {
+	switch {
+	case how == Destroyed && !lost:
+		return &Conflict{"permit_not_void", "该证没有登记过遗失，不能销毁；保管期满的，交回制证部门"}
+	case how == SentBack && !lost && day(now.In(beijing)) <= day(ret.RetainUntil):
+		return &Conflict{"still_kept", "保管期至 " + day(ret.RetainUntil) + "，期满前须为申请人保留"}
+	}
+	return nil
 }
 
 // A ReturnFilter says which returns to list. Limit is 1 to 500, 100 when it is 0.

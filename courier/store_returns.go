@@ -16,7 +16,8 @@ import (
 
 // returnColumns are read with alias r; returnRow has a field for each.
 const returnColumns = `r.delivery_id, r.received_at, r.received_by, r.shelf, r.retain_until, r.picked_up_at, coalesce(r.picked_up_by, '') AS picked_up_by,
-	coalesce(r.picked_up_who, '') AS picked_up_who, coalesce(r.id_document, '') AS id_document, r.agent_name_sealed, r.redispatched_as`
+	coalesce(r.picked_up_who, '') AS picked_up_who, coalesce(r.id_document, '') AS id_document, r.agent_name_sealed, r.redispatched_as, r.disposed_at,
+	coalesce(r.disposed_by, '') AS disposed_by, coalesce(r.disposal, '') AS disposal`
 
 type returnRow struct {
 	DeliveryID     uuid.UUID     `db:"delivery_id"`
@@ -30,6 +31,9 @@ type returnRow struct {
 	IDDocument     string        `db:"id_document"`
 	AgentName      []byte        `db:"agent_name_sealed"`
 	RedispatchedAs uuid.NullUUID `db:"redispatched_as"`
+	DisposedAt     sql.NullTime  `db:"disposed_at"`
+	DisposedBy     string        `db:"disposed_by"`
+	Disposal       string        `db:"disposal"`
 	WaybillNo      string        `db:"waybill_no"` // only in lists, as the two below
 	PermitNo       string        `db:"permit_no"`
 	StationCode    string        `db:"station_code"`
@@ -38,7 +42,7 @@ type returnRow struct {
 func (r *returnRow) ret() Return {
 	return Return{DeliveryID: r.DeliveryID, ReceivedAt: r.ReceivedAt, ReceivedBy: r.ReceivedBy, Shelf: r.Shelf, RetainUntil: r.RetainUntil,
 		PickedUpAt: r.PickedUpAt.Time, PickedUpBy: r.PickedUpBy, PickedUpWho: r.PickedUpWho, IDDocument: r.IDDocument,
-		RedispatchedAs: r.RedispatchedAs.UUID, WaybillNo: r.WaybillNo, PermitNo: r.PermitNo, StationCode: r.StationCode}
+		RedispatchedAs: r.RedispatchedAs.UUID, DisposedAt: r.DisposedAt.Time, DisposedBy: r.DisposedBy, Disposal: r.Disposal, WaybillNo: r.WaybillNo, PermitNo: r.PermitNo, StationCode: r.StationCode}
 }
 
 // lockReturn reads the return of a locked delivery; nil when nothing was received.
@@ -99,6 +103,15 @@ func savePickUp(ctx context.Context, tx *sqlx.Tx, r Return, agent []byte) error 
 	return nil
 }
 
+func saveDisposal(ctx context.Context, tx *sqlx.Tx, r Return) error {
+	_, err := tx.ExecContext(ctx, `
+		UPDATE returns SET disposed_at = $2, disposed_by = $3, disposal = $4 WHERE delivery_id = $1`, r.DeliveryID, r.DisposedAt, r.DisposedBy, r.Disposal)
+	if err != nil {
+		return fmt.Errorf("save the disposal of %s: %w", r.DeliveryID, err)
+	}
+	return nil
+}
+
 func readPickedUp(ctx context.Context, q sqlx.QueryerContext, ids []uuid.UUID) (map[uuid.UUID]bool, error) {
 	var picked []uuid.UUID
 	err := sqlx.SelectContext(ctx, q, &picked, `
@@ -117,7 +130,7 @@ func readPickedUp(ctx context.Context, q sqlx.QueryerContext, ids []uuid.UUID) (
 func listReturns(ctx context.Context, q sqlx.QueryerContext, f ReturnFilter, after pageMark) ([]Return, error) {
 	where := ""
 	if f.OnShelf {
-		where = `r.picked_up_at IS NULL AND r.redispatched_as IS NULL AND ` // as the partial index has it
+		where = `r.picked_up_at IS NULL AND r.redispatched_as IS NULL AND r.disposed_at IS NULL AND ` // as the partial index has it
 	}
 	var rows []returnRow
 	err := sqlx.SelectContext(ctx, q, &rows, `
@@ -163,12 +176,13 @@ func stopAsking(ctx context.Context, tx *sqlx.Tx, delivery uuid.UUID, status Sta
 }
 
 // linkReturns notes that returns go out again as newer deliveries, pair by pair, and gives the old ids of those that
-// were received: the others are linked when their envelope arrives.
+// lie on the shelf. What was not received yet is linked when its envelope arrives; what went back to the issuing office
+// is sent from there.
 func linkReturns(ctx context.Context, tx *sqlx.Tx, older, newer []uuid.UUID) (linked []uuid.UUID, err error) {
 	err = tx.SelectContext(ctx, &linked, `
 		UPDATE returns r SET redispatched_as = x.newer
 		FROM unnest($1::uuid[], $2::uuid[]) AS x(older, newer)
-		WHERE r.delivery_id = x.older
+		WHERE r.delivery_id = x.older AND r.picked_up_at IS NULL AND r.disposed_at IS NULL
 		RETURNING r.delivery_id`, pq.Array(uuidTexts(older)), pq.Array(uuidTexts(newer)))
 	if err != nil {
 		return nil, fmt.Errorf("link %d returns to the deliveries that send them again: %w", len(older), err)

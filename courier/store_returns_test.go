@@ -495,3 +495,59 @@ func TestAPickUpNeedsAnEnvelopeAndADocument(t *testing.T) {
 		}
 	}
 }
+
+func TestAReturnIsKeptToItsLastDay(t *testing.T) {
+	t.Parallel()
+	s := newIntake(t, Options{RetainDays: 2})
+	d, lost := s.onShelf(1), s.sent(2, InTransit)
+	s.openCase(lost.ID, CaseStalled)
+	if _, err := s.svc.DeclareLost(t.Context(), lost.ID, "找不到", "clerk"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.svc.ReceiveReturn(t.Context(), lost.WaybillNo, "A-13", "clerk"); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		wait time.Duration
+		id   uuid.UUID
+		how  string
+		want string
+	}{
+		{0, d.ID, "kept", "how unknown_value"},
+		{0, d.ID, Destroyed, "permit_not_void"},
+		{0, d.ID, SentBack, "still_kept"},
+		{48 * time.Hour, d.ID, SentBack, "still_kept"}, // the last day itself
+		{13 * time.Hour, d.ID, SentBack, ""},           // midnight is past
+		{0, d.ID, SentBack, ""},                        // the same again
+		{0, d.ID, Destroyed, "return_disposed"},
+		{0, lost.ID, Destroyed, ""},
+		{0, s.sent(3, Returned).ID, SentBack, "not_received_at_station"},
+	} {
+		s.pass(step.wait)
+		if _, err := s.svc.Dispose(t.Context(), step.id, step.how, "保管期满", "clerk"); conflictCode(err) != step.want {
+			t.Errorf("%s: %v, want %q", step.how, err, step.want)
+		}
+	}
+	for id, how := range map[uuid.UUID]string{d.ID: SentBack, lost.ID: Destroyed} {
+		if v := s.get(id); v.Return.Disposal != how || v.Return.DisposedBy != "clerk" || v.Return.OnShelf() || s.last(id, CaseReturned).Outcome != how {
+			t.Errorf("%s: %+v, cases %s", how, v.Return, s.cases(id))
+		}
+		for what, err := range map[string]error{
+			"picked up":  second(s.svc.PickUp(t.Context(), id, PickUp{Who: "holder", IDDocument: "resident_id", PermitValid: true}, "clerk")),
+			"sent again": second(s.svc.Redispatch(t.Context(), id, Redispatch{PermitValid: true}, "重寄", "clerk")),
+		} {
+			if conflictCode(err) != "return_disposed" {
+				t.Errorf("%s after %s: %v", what, how, err)
+			}
+		}
+	}
+	if n := value[int](s, `SELECT count(*) FROM events WHERE type = 'return.disposed'`); n != 2 {
+		t.Errorf("%d disposals told, want 2", n)
+	}
+	// The issuing office may send it from there.
+	again := s.created(with(permit(1), func(a *Application) { a.Consent.NoticeVersion = "2" }))
+	if again.Supersedes != d.ID || s.get(d.ID).Return.RedispatchedAs != uuid.Nil {
+		t.Errorf("sent anew as %+v", again)
+	}
+	s.checkLog()
+}

@@ -195,12 +195,18 @@ CREATE TABLE returns (
     id_document        text CONSTRAINT returns_id_document CHECK (id_document IN ('resident_id', 'temporary_id', 'household_book', 'police_certificate', 'passport', 'travel_permit')),
     agent_name_sealed  bytea,
     redispatched_as    uuid REFERENCES deliveries,
-    CONSTRAINT returns_one_end CHECK (picked_up_at IS NULL OR redispatched_as IS NULL),
+    disposed_at        timestamptz,          -- kept to the end, or void
+    disposed_by        text,
+    disposal           text CONSTRAINT returns_disposal CHECK (disposal IN ('sent_back', 'destroyed')),
+    CONSTRAINT returns_one_end CHECK (num_nonnulls(picked_up_at, redispatched_as, disposed_at) <= 1),
+    CONSTRAINT returns_disposed CHECK ((disposed_at IS NULL) = (disposed_by IS NULL) AND (disposed_at IS NULL) = (disposal IS NULL)),
     CONSTRAINT returns_picked_up CHECK ((picked_up_at IS NULL) = (picked_up_by IS NULL)
         AND (picked_up_at IS NULL) = (picked_up_who IS NULL) AND (picked_up_at IS NULL) = (id_document IS NULL)),
     CONSTRAINT returns_agent CHECK (agent_name_sealed IS NULL OR picked_up_who = 'agent')
 );
-CREATE INDEX returns_on_shelf ON returns (retain_until, delivery_id) WHERE picked_up_at IS NULL AND redispatched_as IS NULL;
+CREATE INDEX returns_on_shelf ON returns (retain_until, delivery_id)
+    WHERE picked_up_at IS NULL AND redispatched_as IS NULL AND disposed_at IS NULL;
+CREATE INDEX returns_redispatched ON returns (redispatched_as) WHERE redispatched_as IS NOT NULL;
 
 -- A new address for an order that EMS has and nobody has handed over: the waybill is cancelled first, then the delivery is
 -- ordered anew under another number (I-3).

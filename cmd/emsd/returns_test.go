@@ -238,7 +238,8 @@ func TestOnlyClerksHandOutMoveAndLoseEnvelopes(t *testing.T) {
 		"POST " + some + "/handover": {"permits", "read", "payments"}, "POST /v1/handovers": {"permits", "read", "payments"},
 		"POST /v1/returns": {"permits", "read", "payments"}, "GET /v1/returns": {"permits", "payments"},
 		"POST " + some + "/return/shelf": {"permits", "read", "payments"}, "POST " + some + "/return/pick-up": {"permits", "read", "payments"},
-		"POST " + some + "/redispatch": {"read", "payments"}, "POST " + some + "/not-received": {"read", "payments"},
+		"POST " + some + "/return/dispose": {"permits", "read", "payments"},
+		"POST " + some + "/redispatch":     {"read", "payments"}, "POST " + some + "/not-received": {"read", "payments"},
 		"POST " + some + "/not-received/close": {"permits", "read", "payments"}, "POST " + some + "/declare-lost": {"permits", "read", "payments"},
 	} {
 		method, path, _ := strings.Cut(call, " ")
@@ -251,7 +252,7 @@ func TestOnlyClerksHandOutMoveAndLoseEnvelopes(t *testing.T) {
 		"/return/pick-up": map[string]any{"who": "holder", "id_document": "passport"},
 		"/redispatch":     map[string]any{"consent": consentNow(), "payment_method": "prepaid", "reason": "x"},
 		"/not-received":   map[string]any{"said_by": "clerk", "reason": "x"}, "/not-received/close": map[string]any{"outcome": "found", "reason": "x"},
-		"/declare-lost": map[string]any{"reason": "x"},
+		"/declare-lost": map[string]any{"reason": "x"}, "/return/dispose": map[string]any{"how": "sent_back", "reason": "x"},
 	} {
 		problem(t, d.call("clerk", "POST", some+path, body), http.StatusNotFound, "not_found")
 		problem(t, d.call("clerk", "POST", some+path, map[string]any{"surprise": 1}), http.StatusUnprocessableEntity, "invalid")

@@ -82,6 +82,7 @@ func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, cloc
 	handle("GET /v1/returns", web.MaxBody, a.returns, scopeRead, scopeClerk)
 	handle("POST /v1/deliveries/{id}/return/shelf", web.MaxBody, a.once(a.moveReturn), scopeClerk)
 	handle("POST /v1/deliveries/{id}/return/pick-up", web.MaxBody, a.once(a.pickUp), scopeClerk)
+	handle("POST /v1/deliveries/{id}/return/dispose", web.MaxBody, a.once(a.dispose), scopeClerk)
 	handle("POST /v1/deliveries/{id}/redispatch", web.MaxBody, a.once(a.redispatch), scopePermits, scopeClerk)
 	// permit system or counter: it did not arrive, and how that ended
 	handle("POST /v1/deliveries/{id}/not-received", web.MaxBody, a.once(a.notReceived), scopePermits, scopeClerk)

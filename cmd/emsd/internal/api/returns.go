@@ -28,13 +28,16 @@ type returnView struct {
 	IDDocument     string `json:"id_document,omitempty"`
 	AgentName      string `json:"agent_name,omitempty"`
 	RedispatchedAs string `json:"redispatched_as,omitempty"`
+	Disposal       string `json:"disposal,omitempty"`
+	DisposedAt     string `json:"disposed_at,omitempty"`
+	DisposedBy     string `json:"disposed_by,omitempty"`
 }
 
 func viewReturn(r courier.Return) returnView {
 	v := returnView{DeliveryID: r.DeliveryID.String(), WaybillNo: r.WaybillNo, PermitNo: r.PermitNo, StationCode: r.StationCode, OnShelf: r.OnShelf(),
 		Shelf: r.Shelf, ReceivedAt: timeText(r.ReceivedAt), ReceivedBy: r.ReceivedBy, RetainUntil: r.RetainUntil.Format(time.DateOnly),
 		PickedUpAt: timeText(r.PickedUpAt), PickedUpBy: r.PickedUpBy, PickedUpWho: r.PickedUpWho, IDDocument: r.IDDocument,
-		RedispatchedAs: idText(r.RedispatchedAs)}
+		RedispatchedAs: idText(r.RedispatchedAs), Disposal: r.Disposal, DisposedAt: timeText(r.DisposedAt), DisposedBy: r.DisposedBy}
 	if !r.AgentName.IsZero() {
 		v.AgentName = vault.MaskName(r.AgentName)
 	}
@@ -103,6 +106,23 @@ func (a *API) moveReturn(w http.ResponseWriter, r *http.Request, t courier.Token
 		return err
 	}
 	v, err := a.service.MoveReturn(r.Context(), id, in.Shelf, t.Name)
+	return answerAll(w, v, err)
+}
+
+// dispose ends the keeping of an envelope that nobody came for, or whose permit is void.
+func (a *API) dispose(w http.ResponseWriter, r *http.Request, t courier.Token) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		How    string `json:"how"`
+		Reason string `json:"reason"`
+	}
+	if err := readJSON(r, &in); err != nil {
+		return err
+	}
+	v, err := a.service.Dispose(r.Context(), id, in.How, in.Reason, t.Name)
 	return answerAll(w, v, err)
 }
 
