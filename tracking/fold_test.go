@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"emsd/courier"
+	"emsd/courier/vault"
 	"emsd/tracking/tracetest"
 
 	"github.com/google/go-cmp/cmp"
@@ -110,16 +111,20 @@ func outcome(r Result) map[string]string {
 	return m
 }
 
-// anyScans draws traces dense in time, codes and voids, so that ties and voids meet their targets.
+// wordings are what 704s and held scans say in the property tests; two tellings of one scan may differ in them.
+var wordings = []string{"", "您的快件已签收【本人，，】", "您的快件已代签收【家人，，】", "您的快件已放在家门口", "您的快件已存放【丰巢快递柜】",
+	"请于12月28日前领取", "免费保管3天", "快件已到【示例驿站】"}
+
+// anyScans draws traces dense in time, codes, voids and tellings, so that ties and voids meet their targets.
 func anyScans() *rapid.Generator[[]courier.Scan] {
-	frequent := []string{"203", "208", "207", "212", "303", "304", "305", "389", "702", "704", "705", "742", "743", "744", "747", "748", "723",
-		"749", "708", "447", "448", "711", "741", "801", "988", "802", "Z99"}
+	frequent := []string{"203", "208", "207", "212", "303", "304", "305", "389", "702", "704", "704", "705", "742", "743", "744", "747", "748",
+		"723", "749", "708", "447", "448", "711", "741", "801", "988", "802", "651", "993", "013", "Z99"}
 	var all []string
 	for c := range codes {
 		all = append(all, c)
 	}
 	slices.Sort(all)
-	var deliver, attempt []string
+	deliver, attempt := []string{"", "777"}, []string{"", "99"}
 	for c := range receivers {
 		deliver = append(deliver, c)
 	}
@@ -129,23 +134,22 @@ func anyScans() *rapid.Generator[[]courier.Scan] {
 	slices.Sort(deliver)
 	slices.Sort(attempt)
 	return rapid.Custom(func(t *rapid.T) []courier.Scan {
-		scans := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) courier.Scan {
+		return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) courier.Scan {
 			s := courier.Scan{
-				At:      base.Add(time.Duration(rapid.IntRange(-2, 40).Draw(t, "hour")) * time.Hour),
+				At: base.Add(time.Duration(rapid.IntRange(-2, 40).Draw(t, "hour"))*time.Hour +
+					time.Duration(rapid.SampledFrom([]int{0, 0, 0, 1, 30, 120}).Draw(t, "second"))*time.Second),
 				Code:    rapid.OneOf(rapid.SampledFrom(frequent), rapid.SampledFrom(all)).Draw(t, "code"),
 				OrgCode: rapid.SampledFrom([]string{"A", "B"}).Draw(t, "org"),
 			}
-			// What a scan says belongs to its identity here: the store keeps the first telling.
-			h := int(s.At.Unix()/3600) + len(s.OrgCode) + int(s.OrgCode[0])
+			s.Desc = vault.Conceal(rapid.SampledFrom(wordings).Draw(t, "text"))
 			switch s.Code {
 			case "704":
-				s.DeliverCode = deliver[h%len(deliver)]
+				s.DeliverCode = rapid.SampledFrom(deliver).Draw(t, "deliverCode")
 			case "705":
-				s.AttemptCode = attempt[h%len(attempt)]
+				s.AttemptCode = rapid.SampledFrom(attempt).Draw(t, "attemptCode")
 			}
-			return s
+			return readText(s)
 		}), 0, 24).Draw(t, "scans")
-		return scans
 	})
 }
 
@@ -233,9 +237,91 @@ func TestI7_OnlyTheHoldersOwnHandsAreASuccess(t *testing.T) {
 	for code, r := range receivers {
 		got := Fold([]courier.Scan{{At: base, Code: "704", DeliverCode: code}}, base)
 		clean := got.Status == courier.Delivered && len(got.Concerns) == 0
-		if want := r.Class == "self"; clean != want {
-			t.Errorf("704 with deliverCode %s (%s): %s, delivered and no case = %v, want %v", code, r.Name, summary(got), clean, want)
+		if want := r.Class == ReceiverSelf; clean != want || clean != (got.Receipt == receiptFine) {
+			t.Errorf("704 with deliverCode %s (%s): %s %s, delivered and no case = %v, want %v", code, r.Name, summary(got), got.Receipt, clean, want)
 		}
+	}
+}
+
+func TestI7_EveryDeliveryHasAReceipt(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		got := DefaultRulebook().Fold(anyScans().Draw(t, "scans"), Envelope{OrderedAt: base, IDChecked: rapid.Bool().Draw(t, "id")})
+		if (got.Status == courier.Delivered) != slices.Contains([]string{receiptFine, receiptAsk, receiptCase}, got.Receipt) {
+			t.Fatalf("%s with the receipt %q", summary(got), got.Receipt)
+		}
+		if has(got.Concerns, courier.CaseDeliveredElsewhere) != (got.Receipt == receiptCase) {
+			t.Fatalf("%s with the receipt %q: a case and no case", summary(got), got.Receipt)
+		}
+		if (got.Status == courier.Held) != !got.HeldUntil.IsZero() {
+			t.Fatalf("%s: held without a last day, or the other way round", summary(got))
+		}
+	})
+}
+
+// I-6 word for word: the status does not depend on the order of arrival, and a scan of an earlier time never moves the
+// status back behind one that stands.
+func TestI6_ABackDatedScanOfTheWayNeverReopensADelivery(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		way := []courier.Scan{{At: base.Add(8 * time.Hour), Code: "702"}, {At: base.Add(10 * time.Hour), Code: "704", DeliverCode: "10"}}
+		late := courier.Scan{
+			At:   base.Add(time.Duration(rapid.IntRange(0, 20*3600).Draw(t, "second")) * time.Second),
+			Code: rapid.SampledFrom([]string{"203", "305", "389", "954", "713", "306", "356"}).Draw(t, "code"),
+		}
+		got := Fold(append(way, late), base)
+		if got.Status != courier.Delivered || len(got.Concerns) != 0 || !got.Since.Equal(way[1].At) {
+			t.Fatalf("%s at %s made %s of a delivered envelope", late.Code, late.At, summary(got))
+		}
+	})
+}
+
+func TestEveryRuleIsExplainedAndShown(t *testing.T) {
+	t.Parallel()
+	shown := map[Rule]bool{}
+	for _, tr := range readTraces(t) {
+		scans := told(tr)
+		_, judged := DefaultRulebook().Explain(scans, Envelope{OrderedAt: tr.OrderedAt})
+		for _, j := range judged {
+			shown[j.Rule] = true
+		}
+	}
+	for _, r := range Rules {
+		if !shown[r.Rule] || r.Sentence == "" {
+			t.Errorf("rule %s: %q, shown by a worked trace %v", r.Rule, r.Sentence, shown[r.Rule])
+		}
+		delete(shown, r.Rule)
+	}
+	if len(shown) > 0 {
+		t.Errorf("rules without an explanation: %v", shown)
+	}
+}
+
+func TestExplainTellsOfEveryScan(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		scans := anyScans().Draw(t, "scans")
+		r, judged := DefaultRulebook().Explain(scans, Envelope{OrderedAt: base})
+		if diff := cmp.Diff(summary(Fold(scans, base)), summary(r)); diff != "" {
+			t.Fatalf("Explain and Fold differ: %s", diff)
+		}
+		for _, s := range scans {
+			if !slices.ContainsFunc(judged, func(j Judged) bool { return sameScan(j.Scan, s) && j.Rule != "" }) {
+				t.Fatalf("nothing is told of %s at %s", s.Code, s.At)
+			}
+		}
+	})
+}
+
+func TestAYearThatTheCalendarLacksIsNamed(t *testing.T) {
+	t.Parallel()
+	day := time.Date(2090, 12, 26, 10, 0, 0, 0, beijing)
+	got := Fold([]courier.Scan{{At: day, Code: "723"}}, day)
+	if got.MissingYear != 2090 || got.HeldUntil.Format(time.DateOnly) != "2090-12-30" {
+		t.Errorf("held until %s, missing year %d; want five plain days and the year 2090", got.HeldUntil, got.MissingYear)
+	}
+	if got := Fold([]courier.Scan{{At: base, Code: "723"}}, base); got.MissingYear != 0 {
+		t.Errorf("missing year %d, want none", got.MissingYear)
 	}
 }
 

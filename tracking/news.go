@@ -138,7 +138,9 @@ func (n *news) follow(r, before Result, st standing, now time.Time) {
 // EMS says something newer.
 func (n *news) mayMove(r, before Result, st standing) (rule string, ok bool) {
 	switch {
-	case r.Status == st.status, r.Status == courier.Ordered && !r.Withdrawn:
+	case r.Status == st.status:
+		return "", false
+	case r.Status == courier.Ordered && !r.Withdrawn && before.Status != st.status: // no scan decides: a person has
 		return "", false
 	case !st.status.Final():
 		return "", st.status.MayBecome(r.Status, "")

@@ -3,6 +3,7 @@ package tracking
 import (
 	"hash/fnv"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +23,8 @@ type followed struct {
 	st   standing
 	kept []kept
 	log  []news
+
+	receiver, heldUntil string
 }
 
 func follow(orderedAt time.Time) *followed {
@@ -57,6 +60,12 @@ func (f *followed) poll(now time.Time, scans ...courier.Scan) news {
 	if n.move != nil {
 		f.st.status, f.st.since = n.move.To, now
 	}
+	if n.receiver != nil {
+		f.receiver = *n.receiver
+	}
+	if n.heldUntil != nil {
+		f.heldUntil = *n.heldUntil
+	}
 	f.w.stage, f.w.changedAt = n.status, n.changedAt
 	f.log = append(f.log, n)
 	return n
@@ -85,11 +94,12 @@ func at(hour int, code string) courier.Scan {
 
 func hour(h int) time.Time { return base.Add(time.Duration(h) * time.Hour) }
 
-func TestI6_AnySplitIntoPollsEndsInTheSameStatus(t *testing.T) {
+func TestI6_AnySplitIntoPollsEndsInTheSame(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		scans := rapid.Permutation(anyScans().Draw(t, "scans")).Draw(t, "arrival")
 		f := follow(base)
+		f.st.idChecked = rapid.Bool().Draw(t, "id checked")
 		now := base.Add(48 * time.Hour)
 		for i := 0; i < len(scans); {
 			i += rapid.IntRange(1, len(scans)-i).Draw(t, "more")
@@ -108,18 +118,55 @@ func TestI6_AnySplitIntoPollsEndsInTheSameStatus(t *testing.T) {
 			}
 		}
 		f.poll(now.Add(time.Hour), scans...)
-		if want := Fold(scans, base); f.st.status != want.Status {
-			t.Fatalf("after all polls %s, by the fold %s", f.st.status, summary(want))
+		if n := f.poll(now.Add(2*time.Hour), scans...); n.move != nil || n.event != nil || len(n.fresh)+len(n.retold) > 0 {
+			t.Fatalf("the same answer again is news: %+v", n)
 		}
-		if len(scans) > 0 && len(f.kept) == 0 {
-			t.Fatal("no scan was kept")
+		want := DefaultRulebook().Fold(scans, Envelope{OrderedAt: base, IDChecked: f.st.idChecked})
+		if f.st.status != want.Status || f.receiver != want.Receiver {
+			t.Fatalf("after all polls %s %s, by the fold %s", f.st.status, f.receiver, summary(want))
+		}
+		if day := want.HeldUntil.Format(time.DateOnly); !want.HeldUntil.IsZero() && f.heldUntil != day || want.HeldUntil.IsZero() && f.heldUntil != "" {
+			t.Fatalf("after all polls held until %q, by the fold %s", f.heldUntil, summary(want))
+		}
+		if diff := cmp.Diff(kindsOf(want), f.openKinds()); diff != "" {
+			t.Fatalf("open cases: by the fold -, after all polls +\n%s", diff)
 		}
 		for _, s := range scans {
-			if !slices.ContainsFunc(f.kept, func(k kept) bool { return sameScan(k.Scan, s) }) {
+			if !slices.ContainsFunc(f.kept, func(k kept) bool {
+				return sameScan(k.Scan, s) && k.DeliverCode == s.DeliverCode && k.SaidClass == s.SaidClass
+			}) {
 				t.Fatalf("scan %s at %s was lost", s.Code, s.At)
 			}
 		}
 	})
+}
+
+// kindsOf gives the kinds of cases that a result asks for, without non-receipt, which no scan answers.
+func kindsOf(r Result) []courier.CaseKind {
+	kinds := []courier.CaseKind{}
+	for _, c := range r.Concerns {
+		if c.Kind != courier.CaseNotReceived && !slices.Contains(kinds, c.Kind) {
+			kinds = append(kinds, c.Kind)
+		}
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+func (f *followed) openKinds() []courier.CaseKind {
+	open := map[courier.CaseKind]bool{}
+	for _, n := range f.log {
+		for _, c := range n.closed {
+			delete(open, c.Kind)
+		}
+		for _, c := range n.open {
+			open[c.Kind] = true
+		}
+	}
+	delete(open, courier.CaseNotReceived)
+	kinds := append([]courier.CaseKind{}, slices.Collect(maps.Keys(open))...)
+	slices.Sort(kinds)
+	return kinds
 }
 
 func TestI6_AFinalStatusIsLeftOnlyByANamedRule(t *testing.T) {
