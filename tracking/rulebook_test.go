@@ -131,8 +131,8 @@ func TestPeopleReadWhatWasDecided(t *testing.T) {
 	}{
 		{at(4, "999"), "邮件有新的物流记录。"}, {at(6, "999"), "邮件在新的地方等待领取。"},
 		{at(6, "704/99"), "邮件已放在家门口。"}, {at(6, "704/98"), "邮件已妥投。"}, {at(6, "705/99"), "今天没有派送。"},
-		{readText(said("", "已代签收【家人】")), "邮件已由家人代收。"}, {readText(said("20", "已代签收【家人】")), "邮件已由家人代收。"},
-		{said("20", ""), "邮件已由他人代收。"},
+		{readText(signed("", "已代签收【家人】")), "邮件已由家人代收。"}, {readText(signed("20", "已代签收【家人】")), "邮件已由家人代收。"},
+		{signed("20", ""), "邮件已由他人代收。"},
 	} {
 		if got := b.SentenceOf(tt.s); got != tt.want {
 			t.Errorf("%s/%s at %s: %s, want %s", tt.s.Code, tt.s.DeliverCode, tt.s.At, got, tt.want)

@@ -76,17 +76,21 @@ func (t *tellings) add(x telling) {
 	}
 }
 
+// has reports whether a scan was told with this print.
+func (t *tellings) has(first int32, print int64) bool {
+	for i := first; i >= 0; i = t.next[i] {
+		if t.list[i].print == print {
+			return true
+		}
+	}
+	return false
+}
+
 // worth reports whether another telling of a known scan is kept.
 func (t *tellings) worth(first int32, x *telling) bool {
-	if t.list[first].print == 0 {
-		return false // stored before there were prints: nobody can say whether it is another
-	}
 	n, new := 0, true
 	for i := first; i >= 0; i = t.next[i] {
 		y := &t.list[i]
-		if y.print == x.print {
-			return false
-		}
 		n++
 		new = new && (y.DeliverCode != x.DeliverCode || y.AttemptCode != x.AttemptCode || y.SaidClass != x.SaidClass || !y.SaidUntil.Equal(x.SaidUntil))
 	}
@@ -107,9 +111,11 @@ func (n *news) sift(scans []courier.Scan, known []kept, hash func(courier.Scan) 
 		x.DeliveryID, x.WaybillNo = n.delivery, n.no
 		first, known := have.first[identityOf(&x.Scan)]
 		if known && have.list[first].print == 0 {
+			continue // stored before there were prints: nobody can say whether this is another telling
+		}
+		if x.print = hash(x.Scan); known && have.has(first, x.print) {
 			continue
 		}
-		x.print = hash(x.Scan)
 		x.Scan = readText(x.Scan)
 		switch {
 		case !known:

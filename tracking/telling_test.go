@@ -13,8 +13,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// said is a 704 at nine o'clock as EMS tells it.
-func said(code, text string) courier.Scan {
+// signed is a 704 at nine o'clock as EMS tells it.
+func signed(code, text string) courier.Scan {
 	s := at(9, "704/"+code)
 	s.Desc = vault.Conceal(text)
 	return s
@@ -28,15 +28,15 @@ func TestI6_OfSeveralTellingsTheOneThatAsksForMostCareCounts(t *testing.T) {
 		idChecked bool
 		want      string
 	}{
-		{"nothing said, then a door", said("", "已妥投"), said("161", "已妥投"), false, "delivered door case"},
-		{"the holder, then a door", said("10", ""), said("161", ""), false, "delivered door case"},
-		{"the holder, then family", said("10", ""), said("20", "已代签收【家人】"), false, "delivered family case"},
-		{"the holder, then family with ID", said("10", ""), said("20", "已代签收【家人】"), true, "delivered family fine"},
-		{"nothing said, then the holder", said("", "已妥投"), said("", "已签收【本人】"), false, "delivered self fine"},
-		{"the holder, then a locker", said("10", ""), said("", "已签收【丰巢快递柜】"), false, "held locker"},
-		{"a locker, then a door", said("50", ""), said("161", ""), false, "delivered door case"},
-		{"a door, then a claim", said("161", ""), said("180", ""), false, "ordered"},
-		{"a code nobody knows, then the holder", said("777", ""), said("10", ""), false, "delivered unknown case"},
+		{"nothing said, then a door", signed("", "已妥投"), signed("161", "已妥投"), false, "delivered door case"},
+		{"the holder, then a door", signed("10", ""), signed("161", ""), false, "delivered door case"},
+		{"the holder, then family", signed("10", ""), signed("20", "已代签收【家人】"), false, "delivered family case"},
+		{"the holder, then family with ID", signed("10", ""), signed("20", "已代签收【家人】"), true, "delivered family fine"},
+		{"nothing said, then the holder", signed("", "已妥投"), signed("", "已签收【本人】"), false, "delivered self fine"},
+		{"the holder, then a locker", signed("10", ""), signed("", "已签收【丰巢快递柜】"), false, "held locker"},
+		{"a locker, then a door", signed("50", ""), signed("161", ""), false, "delivered door case"},
+		{"a door, then a claim", signed("161", ""), signed("180", ""), false, "ordered"},
+		{"a code nobody knows, then the holder", signed("777", ""), signed("10", ""), false, "delivered unknown case"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestI6_ATellingNeverMakesItLessOfAConcern(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var tellings []courier.Scan
 		for range rapid.IntRange(1, 5).Draw(t, "tellings") {
-			tellings = append(tellings, readText(said(rapid.SampledFrom(codes).Draw(t, "code"), rapid.SampledFrom(wordings).Draw(t, "text"))))
+			tellings = append(tellings, readText(signed(rapid.SampledFrom(codes).Draw(t, "code"), rapid.SampledFrom(wordings).Draw(t, "text"))))
 		}
 		b := DefaultRulebook()
 		care := func(scans []courier.Scan) int {
@@ -121,12 +121,12 @@ func TestATextThatChangesWithEveryAnswerIsKeptOnlySoOften(t *testing.T) {
 	t.Parallel()
 	f := follow(base)
 	for i := range 50 {
-		f.poll(hour(10), said("", fmt.Sprintf("已妥投，第%d次", i)))
+		f.poll(hour(10), signed("", fmt.Sprintf("已妥投，第%d次", i)))
 	}
 	if len(f.kept) != mostTellings {
 		t.Errorf("%d tellings kept, want %d", len(f.kept), mostTellings)
 	}
-	f.poll(hour(11), said("161", "已妥投"))
+	f.poll(hour(11), signed("161", "已妥投"))
 	if len(f.kept) != mostTellings+1 || f.receiver != ReceiverDoor {
 		t.Errorf("a telling that says something new: %d kept, receiver %s", len(f.kept), f.receiver)
 	}
@@ -156,12 +156,12 @@ func TestATellingOfAScanOfTheFutureDoesNotMakeItCount(t *testing.T) {
 func TestI6_AnotherTellingReopensAFinalStatusByName(t *testing.T) {
 	t.Parallel()
 	f := follow(base)
-	f.poll(hour(10), at(8, "702"), said("", "已妥投"))
-	n := f.poll(hour(11), said("", "已存放【丰巢快递柜】"))
+	f.poll(hour(10), at(8, "702"), signed("", "已妥投"))
+	n := f.poll(hour(11), signed("", "已存放【丰巢快递柜】"))
 	if n.move == nil || n.move.To != courier.Held || n.move.Data.Rule != "scan_retold:704" || *n.heldUntil != "2024-12-28" {
 		t.Fatalf("move %+v, want to held by scan_retold:704", n.move)
 	}
-	n = f.poll(hour(12), said("161", "已妥投"))
+	n = f.poll(hour(12), signed("161", "已妥投"))
 	if n.move == nil || n.move.To != courier.Delivered || n.move.Data.Receipt != receiptCase ||
 		!slices.ContainsFunc(n.open, func(c courier.NewCase) bool { return c.Kind == courier.CaseDeliveredElsewhere }) {
 		t.Errorf("move %+v, cases %+v, want delivered to a door and a case", n.move, n.open)
@@ -171,11 +171,11 @@ func TestI6_AnotherTellingReopensAFinalStatusByName(t *testing.T) {
 func TestTextPrintsAreKeyedAndNeverZero(t *testing.T) {
 	t.Parallel()
 	a, b := vault.Fixed([]byte("a")), vault.Fixed([]byte("b"))
-	s := said("161", "已妥投")
+	s := signed("161", "已妥投")
 	if p := textPrint(a, s); p == 0 || p != textPrint(a, s) || p == textPrint(b, s) {
 		t.Errorf("print %d: zero, unstable or not keyed", p)
 	}
-	for _, o := range []courier.Scan{said("", "已妥投"), said("161", "已妥投。"), {Code: "704", AttemptCode: "161", Desc: s.Desc}} {
+	for _, o := range []courier.Scan{signed("", "已妥投"), signed("161", "已妥投。"), {Code: "704", AttemptCode: "161", Desc: s.Desc}} {
 		if textPrint(a, s) == textPrint(a, o) {
 			t.Error("tellings that differ have one print")
 		}

@@ -243,6 +243,9 @@ var (
 // before the scan or more than 60 days after it is nonsense and says nothing.
 func SaidUntil(text string, at time.Time) time.Time {
 	text = cut(text)
+	if !strings.ContainsAny(text, "限管留存截请须效") { // what the patterns begin with
+		return time.Time{}
+	}
 	first := plainDay(at, 1)
 	day := time.Time{}
 	if m := dayNamed.FindStringSubmatch(text); m != nil {
