@@ -44,6 +44,8 @@ type news struct {
 	heldUntil *string // last day of collection to write, empty for none; nil leaves it
 	receiver  *string // class to write, empty for none; nil leaves it
 
+	refold string // names the reason when no news but other rules are the cause
+
 	unreadable, implausible int
 	missingYear             int // that the calendar lacks
 }
@@ -143,7 +145,9 @@ func (n *news) mayMove(r, before Result, st standing) (rule string, ok bool) {
 	case r.Status == courier.Ordered && !r.Withdrawn && before.Status != st.status: // no scan decides: a person has
 		return "", false
 	case !st.status.Final():
-		return "", st.status.MayBecome(r.Status, "")
+		return n.refold, st.status.MayBecome(r.Status, "")
+	case n.refold != "":
+		rule = n.refold
 	case len(n.fresh)+len(n.retold) == 0:
 		return "", false
 	case r.Rule != "" && n.isNews(r.RuleScan):

@@ -33,6 +33,8 @@ type Options struct {
 
 	// SweepEvery is the wall time between two looks for cancelled deliveries whose waybills are still asked about; 1 min.
 	SweepEvery time.Duration
+
+	KeepAnswers bool // store EMS's answers as they came, sealed
 }
 
 // chunkSeconds bounds how long the rows of a chunk stay locked when the account's rate sets the pace.

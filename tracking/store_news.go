@@ -83,7 +83,13 @@ func (p *Poller) storeNews(ctx context.Context, tx *sqlx.Tx, changed []*asked, n
 		}
 		all[i] = digest(a, st, known[a.delivery], rules, hash, now)
 	}
-	if err := p.writeNews(ctx, tx, all, now); err != nil {
+	if err := p.keepAnswers(ctx, tx, changed, now); err != nil {
+		return fmt.Errorf("keep the answers: %w", err)
+	}
+	if err := quarantine(ctx, tx, rules.book, all, now); err != nil {
+		return fmt.Errorf("count unknown codes: %w", err)
+	}
+	if err := writeNews(ctx, tx, p.vault, all, now); err != nil {
 		return err
 	}
 	missing := 0
@@ -158,11 +164,11 @@ func dayOf(d sql.NullTime) time.Time {
 }
 
 // writeNews writes what digest has decided: scans, moves, events, cases, and the state of the waybills.
-func (p *Poller) writeNews(ctx context.Context, tx *sqlx.Tx, all []news, now time.Time) error {
-	if err := p.insertScans(ctx, tx, all, now); err != nil {
+func writeNews(ctx context.Context, tx *sqlx.Tx, v *vault.Vault, all []news, now time.Time) error {
+	if err := insertScans(ctx, tx, v, all, now); err != nil {
 		return fmt.Errorf("insert scans: %w", err)
 	}
-	if err := p.insertRetellings(ctx, tx, all, now); err != nil {
+	if err := insertRetellings(ctx, tx, v, all, now); err != nil {
 		return fmt.Errorf("insert retellings: %w", err)
 	}
 	var moves []courier.Move
@@ -204,12 +210,12 @@ func (p *Poller) writeNews(ctx context.Context, tx *sqlx.Tx, all []news, now tim
 }
 
 // insertScans stores what is new. A scan and its other tellings go into two tables, so that each scan stands once.
-func (p *Poller) insertScans(ctx context.Context, tx *sqlx.Tx, all []news, now time.Time) error {
+func insertScans(ctx context.Context, tx *sqlx.Tx, v *vault.Vault, all []news, now time.Time) error {
 	c := newColumns(all, func(n *news) []telling { return n.fresh })
 	if len(c.ids) == 0 {
 		return nil
 	}
-	c.seal(p.vault, vault.ColumnScan)
+	c.seal(v, vault.ColumnScan)
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO scans (delivery_id, op_at, op_code, org_code, waybill_no, op_name, desc_sealed, org_name, province, city,
 			deliver_code, attempt_code, said_class, said_until, text_print, seen_at)
@@ -224,12 +230,12 @@ func (p *Poller) insertScans(ctx context.Context, tx *sqlx.Tx, all []news, now t
 	return err
 }
 
-func (p *Poller) insertRetellings(ctx context.Context, tx *sqlx.Tx, all []news, now time.Time) error {
+func insertRetellings(ctx context.Context, tx *sqlx.Tx, v *vault.Vault, all []news, now time.Time) error {
 	c := newColumns(all, func(n *news) []telling { return n.retold })
 	if len(c.ids) == 0 {
 		return nil
 	}
-	c.seal(p.vault, vault.ColumnRetelling)
+	c.seal(v, vault.ColumnRetelling)
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO retellings (delivery_id, op_at, op_code, org_code, text_print, op_name, desc_sealed, deliver_code, attempt_code,
 			said_class, said_until, seen_at)

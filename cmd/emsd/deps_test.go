@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"courier/audit":      {},
 	"courier/ems":        {"courier", "courier/vault"},
 	"courier/emssim":     {},
-	"tracking":           {"courier", "courier/vault", "tracking/calendar"},
+	"tracking":           {"courier", "courier/vault", "courier/audit", "tracking/calendar"}, // a decision about a code is audited where it is made
 	"tracking/calendar":  {},
 	"tracking/tracetest": {"courier", "courier/vault"},
 	"notify":             {"courier", "courier/vault"},

@@ -1,6 +1,7 @@
 package ems
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -28,7 +29,11 @@ func (c *Client) Trace(ctx context.Context, waybillNo string, known int64) (cour
 			t.Unchanged = true
 			return nil
 		}
-		return readTrace(&t, a.body, waybillNo)
+		err := readTrace(&t, a.body, waybillNo)
+		if err == nil && len(t.Scans) > 0 {
+			t.Raw = bytes.Clone(a.body) // the answer's own goes with its buffer
+		}
+		return err
 	})
 	if err != nil {
 		return courier.Trace{}, err

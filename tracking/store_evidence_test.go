@@ -1,0 +1,127 @@
+package tracking
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"emsd/courier"
+	"emsd/courier/vault"
+	"emsd/migrations/dbtest"
+)
+
+func TestAnswersAreKeptSealedAndOpenAsTheyCame(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	ids, numbers := seed(t, db, 1)
+	const body = `{"responseItems":[{"opDesc":"快递员【王某，电话:13800000000】"}]}`
+	ems, c := newFakeEMS(), newClock(hour(30))
+	ems.show(numbers[0], scanAt(3, "203"))
+	p := newTestPoller(t, db, rawAsker{ems, []byte(body)}, c, Options{KeepAnswers: true})
+	pollRound(t, p)
+	must(t, db, `UPDATE waybills SET next_poll_at = $1`, hour(30))
+	pollRound(t, p) // nothing new
+	if n := count(t, db, `SELECT count(*) FROM raw_answers`); n != 1 {
+		t.Fatalf("%d answers are kept of one that was new and one that was not", n)
+	}
+	if n := count(t, db, `SELECT count(*) FROM raw_answers WHERE position('13800000000'::bytea IN body_sealed) > 0 OR position('responseItems'::bytea IN body_sealed) > 0`); n != 0 {
+		t.Error("an answer is stored in clear")
+	}
+	list, err := ReadAnswers(t.Context(), db, vault.Fixed([]byte("tracking")), ids[0])
+	if err != nil || len(list) != 1 || list[0].Body.Reveal() != body || !list[0].AskedAt.Equal(hour(30)) || list[0].Fingerprint == 0 {
+		t.Errorf("ReadAnswers = %d, %v", len(list), err)
+	}
+	if _, err := ReadAnswers(t.Context(), db, vault.Fixed([]byte("another")), ids[0]); err == nil {
+		t.Error("an answer opens under another key")
+	}
+}
+
+func TestNoAnswerIsKeptUnlessWanted(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	_, numbers := seed(t, db, 1)
+	ems := newFakeEMS()
+	ems.show(numbers[0], scanAt(3, "203"))
+	pollRound(t, newTestPoller(t, db, rawAsker{ems, []byte(`{}`)}, newClock(hour(30)), Options{}))
+	if n := count(t, db, `SELECT count(*) FROM raw_answers`); n != 0 {
+		t.Errorf("%d answers are kept", n)
+	}
+}
+
+func TestAnAnswerThatIsTooLongIsLeftOutAndItsScansAreNot(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	_, numbers := seed(t, db, 1)
+	ems := newFakeEMS()
+	ems.show(numbers[0], scanAt(3, "203"))
+	noise := make([]byte, longestAnswer+1)
+	rng := rand.NewChaCha8([32]byte{1})
+	rng.Read(noise)
+	pollRound(t, newTestPoller(t, db, rawAsker{ems, noise}, newClock(hour(30)), Options{KeepAnswers: true}))
+	if n, scans := count(t, db, `SELECT count(*) FROM raw_answers`), count(t, db, `SELECT count(*) FROM scans`); n != 0 || scans != 1 {
+		t.Errorf("%d answers and %d scans are kept, want 0 and 1", n, scans)
+	}
+}
+
+// A rawAsker gives every changed trace the same body.
+type rawAsker struct {
+	*fakeEMS
+	raw []byte
+}
+
+func (a rawAsker) Trace(ctx context.Context, no string, known int64) (courier.Trace, error) {
+	t, err := a.fakeEMS.Trace(ctx, no, known)
+	if err == nil && !t.Unchanged {
+		t.Raw = a.raw
+	}
+	return t, err
+}
+
+func TestDeflateAndInflate(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", "x", strings.Repeat(`{"opCode":"702"},`, 10_000)} {
+		got, err := inflate(deflate([]byte(body)))
+		if err != nil || !bytes.Equal(got, []byte(body)) {
+			t.Errorf("%d bytes come back as %d, %v", len(body), len(got), err)
+		}
+	}
+	if _, err := inflate([]byte("no deflate")); err == nil {
+		t.Error("nonsense inflates")
+	}
+}
+
+func TestWholeMonthsGoAndThoseOfLiveDeliveriesStay(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, beijing)
+	if err := EnsurePartitions(t.Context(), db, now.AddDate(0, -6, 0), 7); err != nil {
+		t.Fatal(err)
+	}
+	// A month of a million answers, small ones: what is measured is that nobody deletes rows.
+	must(t, db, `INSERT INTO raw_answers (delivery_id, asked_at, waybill_no, fingerprint, body_sealed)
+		SELECT gen_random_uuid(), '2026-06-15 12:00+08'::timestamptz + i * interval '1 millisecond', '', i, '' FROM generate_series(1, 1000000) i`)
+	must(t, db, `INSERT INTO raw_answers (delivery_id, asked_at, waybill_no, fingerprint, body_sealed) VALUES (gen_random_uuid(), $1, '', 1, '')`, now)
+	keep := Keep{AnswerDays: 90, TraceMonths: 24}
+	ids, _ := seed(t, db, 1)
+	must(t, db, `UPDATE waybills SET ordered_at = '2026-06-10', next_poll_at = $1`, now)
+	if n, err := DropMonths(t.Context(), db, keep, now); err != nil || n != 1 { // May
+		t.Fatalf("%d months go while a delivery of June is followed, %v; want May", n, err)
+	}
+	must(t, db, `UPDATE waybills SET next_poll_at = NULL WHERE delivery_id = $1`, ids[0])
+	began := time.Now()
+	n, err := DropMonths(t.Context(), db, keep, now)
+	took := time.Since(began)
+	t.Logf("a month of a million answers was dropped in %s", took)
+	if err != nil || n != 2 || took > time.Second { // June and July
+		t.Errorf("%d months in %s, %v; want 2 within a second", n, took, err)
+	}
+	if n := count(t, db, `SELECT count(*) FROM raw_answers`); n != 1 {
+		t.Errorf("%d answers are left, want that of this month", n)
+	}
+	if n, err := DropMonths(t.Context(), db, keep, now); err != nil || n != 0 {
+		t.Errorf("a second time %d months go, %v", n, err)
+	}
+}

@@ -1,0 +1,180 @@
+package tracking
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"emsd/courier"
+	"emsd/courier/vault"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// refoldPage reads the next deliveries of a scope in order of id.
+func refoldPage(ctx context.Context, q sqlx.QueryerContext, scope RefoldScope, after uuid.UUID, limit int) ([]uuid.UUID, error) {
+	where, args := ``, []any{after, limit}
+	add := func(condition string, values ...any) {
+		for _, v := range values {
+			args = append(args, v)
+			condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(args)), 1)
+		}
+		where += ` AND ` + condition
+	}
+	if !scope.Since.IsZero() {
+		add(`w.delivery_id IN (SELECT id FROM deliveries WHERE tracked_at >= ?)`, scope.Since)
+	}
+	if scope.Delivery != uuid.Nil {
+		add(`w.delivery_id = ?`, scope.Delivery)
+	}
+	switch of, detail, split := strings.Cut(scope.Code, "/"); {
+	case split && of == "704":
+		add(`w.delivery_id IN (SELECT delivery_id FROM scans WHERE op_code = '704' AND deliver_code = ?
+			UNION SELECT delivery_id FROM retellings WHERE op_code = '704' AND deliver_code = ?)`, detail, detail)
+	case split:
+		add(`w.delivery_id IN (SELECT delivery_id FROM scans WHERE op_code = ? AND attempt_code = ?
+			UNION SELECT delivery_id FROM retellings WHERE op_code = ? AND attempt_code = ?)`, of, detail, of, detail)
+	case scope.Code != "":
+		add(`w.delivery_id IN (SELECT delivery_id FROM scans WHERE op_code = ?)`, scope.Code)
+	}
+	var ids []uuid.UUID
+	err := sqlx.SelectContext(ctx, q, &ids, `
+		SELECT w.delivery_id FROM waybills w WHERE w.delivery_id > $1`+where+` ORDER BY w.delivery_id LIMIT $2`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read which deliveries to fold anew: %w", err)
+	}
+	return ids, nil
+}
+
+// lockStood locks waybills, then their deliveries, and reads how they stand. Those that somebody else has locked are left
+// out. What brought the status is told by its last event.
+func lockStood(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID) (map[uuid.UUID]stood, error) {
+	rows, err := tx.QueryContext(ctx, `
+		WITH mine AS MATERIALIZED (
+			SELECT delivery_id, waybill_no, stage, ordered_at, changed_at, fingerprint, failures
+			FROM waybills WHERE delivery_id = ANY($1::uuid[]) ORDER BY delivery_id FOR UPDATE SKIP LOCKED
+		), locked AS MATERIALIZED (
+			SELECT id, status, status_since, id_checked, receiver, held_until
+			FROM deliveries WHERE id IN (SELECT delivery_id FROM mine) ORDER BY id FOR UPDATE SKIP LOCKED
+		)
+		SELECT m.delivery_id, m.waybill_no, m.stage, m.ordered_at, m.changed_at, m.fingerprint, m.failures,
+			d.status, d.status_since, d.id_checked, d.receiver, d.held_until,
+			coalesce((SELECT e.data ? 'scan_code' FROM events e
+				WHERE e.delivery_id = d.id AND e.type = 'delivery.' || d.status ORDER BY e.seq DESC LIMIT 1), false),
+			coalesce((SELECT string_agg(c.kind, ' ') FROM cases c WHERE c.delivery_id = d.id AND c.closed_at IS NULL), ''),
+			coalesce((SELECT string_agg(c.kind, ' ') FROM cases c WHERE c.delivery_id = d.id AND c.closed_at IS NOT NULL), '')
+		FROM mine m JOIN locked d ON d.id = m.delivery_id`, pq.Array(texts(ids)))
+	if err != nil {
+		return nil, fmt.Errorf("lock the deliveries: %w", err)
+	}
+	defer rows.Close()
+	found := make(map[uuid.UUID]stood, len(ids))
+	for rows.Next() {
+		var s stood
+		var until sql.NullTime
+		var open, had string
+		err := rows.Scan(&s.delivery, &s.no, &s.stage, &s.orderedAt, &s.changedAt, &s.fingerprint, &s.failures,
+			&s.status, &s.since, &s.idChecked, &s.receiver, &until, &s.byScan, &open, &had)
+		if err != nil {
+			return nil, fmt.Errorf("lock the deliveries: %w", err)
+		}
+		s.heldUntil = dayOf(until)
+		s.open, s.had = kinds(open), kinds(had)
+		found[s.delivery] = s
+	}
+	return found, rows.Err()
+}
+
+func kinds(text string) (list []courier.CaseKind) {
+	for _, k := range strings.Fields(text) {
+		list = append(list, courier.CaseKind(k))
+	}
+	return list
+}
+
+// readTexts opens the texts that say who received an envelope or until when it waits, and reads them as they are read
+// today. Only what differs from what is stored comes back.
+func (f *Refolder) readTexts(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID) (readings, error) {
+	rows, err := tx.QueryContext(ctx, `
+		SELECT delivery_id, op_at, op_code, org_code, text_print, desc_sealed, said_class, said_until, false
+		FROM scans WHERE delivery_id = ANY($1::uuid[]) AND op_code = ANY($2::text[])
+		UNION ALL
+		SELECT delivery_id, op_at, op_code, org_code, text_print, desc_sealed, said_class, said_until, true
+		FROM retellings WHERE delivery_id = ANY($1::uuid[]) AND op_code = ANY($2::text[])`, pq.Array(texts(ids)), pq.Array(toldCodes))
+	if err != nil {
+		return nil, fmt.Errorf("read the texts of scans: %w", err)
+	}
+	defer rows.Close()
+	changed := readings{}
+	for rows.Next() {
+		var k kept
+		var sealed []byte
+		var until sql.NullTime
+		if err := rows.Scan(&k.DeliveryID, &k.At, &k.Code, &k.OrgCode, &k.print, &sealed, &k.SaidClass, &until, &k.retold); err != nil {
+			return nil, fmt.Errorf("read the texts of scans: %w", err)
+		}
+		column := vault.ColumnScan
+		if k.retold {
+			column = vault.ColumnRetelling
+		}
+		if k.Desc, err = f.vault.Unseal(column, k.DeliveryID, sealed); err != nil {
+			return nil, fmt.Errorf("open the text of a scan of delivery %s: %w", k.DeliveryID, err)
+		}
+		k.SaidUntil = dayOf(until)
+		now := readText(courier.Scan{At: k.At, Code: k.Code, Desc: k.Desc})
+		if now.SaidClass != k.SaidClass || !now.SaidUntil.Equal(k.SaidUntil) {
+			changed[keyOf(&k)] = reading{now.SaidClass, now.SaidUntil, k.retold}
+		}
+	}
+	return changed, rows.Err()
+}
+
+// toldCodes are the codes whose texts are read.
+var toldCodes = func() []string {
+	list := []string{"704", "705"}
+	for code, c := range codes {
+		if c.Group == Held && !slices.Contains(list, code) {
+			list = append(list, code)
+		}
+	}
+	slices.Sort(list)
+	return list
+}()
+
+// write stores what texts say today.
+func (s readings) write(ctx context.Context, tx *sqlx.Tx) error {
+	for _, table := range []struct {
+		name   string
+		retold bool
+	}{{"scans", false}, {"retellings", true}} {
+		var ids, codes, orgs, classes []string
+		var untils []*string
+		var prints []int64
+		var at []time.Time
+		for k, now := range s {
+			if now.retold == table.retold {
+				ids, codes, orgs = append(ids, k.delivery.String()), append(codes, k.code), append(orgs, k.org)
+				at, prints = append(at, time.UnixMicro(k.at)), append(prints, k.print)
+				classes, untils = append(classes, now.class), append(untils, day(now.until))
+			}
+		}
+		if len(ids) == 0 {
+			continue
+		}
+		_, err := tx.ExecContext(ctx, `
+			UPDATE `+table.name+` s SET said_class = u.class, said_until = u.until
+			FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::date[])
+				AS u(id, at, code, org, print, class, until)
+			WHERE s.delivery_id = u.id AND s.op_at = u.at AND s.op_code = u.code AND s.org_code = u.org AND s.text_print = u.print`,
+			pq.Array(ids), timeArray(at), pq.Array(codes), pq.Array(orgs), pq.Array(prints), pq.Array(classes), pq.Array(untils))
+		if err != nil {
+			return fmt.Errorf("store what the texts of %s say: %w", table.name, err)
+		}
+	}
+	return nil
+}

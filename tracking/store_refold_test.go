@@ -1,0 +1,215 @@
+package tracking
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"emsd/courier"
+	"emsd/courier/vault"
+	"emsd/migrations/dbtest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+)
+
+func newRefolder(db *sqlx.DB, now time.Time) *Refolder {
+	at := func() time.Time { return now }
+	return NewRefolder(db, vault.Fixed([]byte("tracking")), courier.Clock{Now: at, Wall: at}, slog.New(slog.DiscardHandler))
+}
+
+// state is everything that a refold may write, as one text.
+func state(t testing.TB, db *sqlx.DB) string {
+	t.Helper()
+	return text(t, db, `
+		SELECT md5(coalesce((SELECT string_agg(CAST((d.id, d.status, d.receiver, d.held_until, d.seq) AS text), ' ' ORDER BY d.id) FROM deliveries d), '')
+			|| coalesce((SELECT string_agg(CAST((w.delivery_id, w.stage, w.next_poll_at) AS text), ' ' ORDER BY w.delivery_id) FROM waybills w), '')
+			|| coalesce((SELECT string_agg(CAST((c.id, c.closed_at) AS text), ' ' ORDER BY c.id) FROM cases c), '')
+			|| coalesce((SELECT string_agg(CAST((e.id, e.type) AS text), ' ' ORDER BY e.id) FROM events e), '')
+			|| (SELECT count(*) FROM code_decisions) || (SELECT count(*) FROM unknown_codes)
+			|| coalesce((SELECT string_agg(said_class || said_until, ' ') FROM scans), ''))`)
+}
+
+// polled polls n envelopes that all have the scans.
+func polled(t *testing.T, db *sqlx.DB, n int, scans ...courier.Scan) []uuid.UUID {
+	t.Helper()
+	ids, numbers := seed(t, db, n)
+	ems := newFakeEMS()
+	for _, no := range numbers {
+		ems.show(no, scans...)
+	}
+	pollRound(t, newTestPoller(t, db, ems, newClock(hour(30)), Options{}))
+	return ids
+}
+
+func scanAt(h int, code string) courier.Scan {
+	return courier.Scan{At: hour(h), Code: code, Name: "示例", OrgCode: "10000000", OrgName: "示例营业部"}
+}
+
+func TestADecisionMovesWhatHasTheCodeAndNothingElse(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	with := polled(t, db, 20, scanAt(3, "203"), scanAt(20, "702"), scanAt(24, "Z9"))
+	without := polled(t, db, 5, scanAt(3, "203"), scanAt(20, "702"))
+	if codes, err := UnknownCodes(t.Context(), db); err != nil || len(codes) != 1 || codes[0].Code != "Z9" || codes[0].Seen != 20 || !slices.Contains(with, codes[0].Example) {
+		t.Fatalf("unknown codes %+v, %v", codes, err)
+	}
+	if n := count(t, db, `SELECT count(*) FROM cases WHERE kind = 'unknown_code' AND closed_at IS NULL`); n != 20 {
+		t.Fatalf("%d cases of an unknown code, want 20", n)
+	}
+	f, d := newRefolder(db, hour(31)), Decision{Code: "Z9", Meaning: "attempt_failed", Sentence: "本次投递没有成功。", ValidFrom: hour(0)}
+	was := state(t, db)
+	dry, err := f.Decide(t.Context(), d, "a clerk", "邮政答复", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now := state(t, db); now != was {
+		t.Fatal("a dry run has changed the database")
+	}
+	report, err := f.Decide(t.Context(), d, "a clerk", "邮政答复", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(dry.Kinds, report.Kinds); diff != "" || report.Changed != 20 {
+		t.Errorf("changed %d; the dry run promised -, it became +\n%s", report.Changed, diff)
+	}
+	if got := strings.Join(report.Lines(), "\n"); !strings.Contains(got, "status out_for_delivery → attempt_failed") {
+		t.Errorf("the report does not tell the move:\n%s", got)
+	}
+	for _, id := range with {
+		if s := text(t, db, `SELECT status FROM deliveries WHERE id = $1`, id); s != "attempt_failed" {
+			t.Fatalf("%s, want attempt_failed", s)
+		}
+	}
+	for _, id := range without {
+		if s := text(t, db, `SELECT status FROM deliveries WHERE id = $1`, id); s != "out_for_delivery" {
+			t.Fatalf("%s without the code, want out_for_delivery", s)
+		}
+	}
+	if n := count(t, db, `SELECT count(*) FROM cases WHERE kind = 'unknown_code' AND closed_at IS NULL`) + count(t, db, `SELECT count(*) FROM unknown_codes`); n != 0 {
+		t.Errorf("%d cases and unknown codes are left", n)
+	}
+	if n := count(t, db, `SELECT count(*) FROM events WHERE type = 'delivery.attempt_failed' AND data->>'rule' LIKE 'refold:decision-%'`); n != 20 {
+		t.Errorf("%d events name the decision, want 20", n)
+	}
+	if n := count(t, db, `SELECT count(*) FROM audit WHERE action = 'code.decide'`); n != 1 {
+		t.Errorf("%d entries in the audit, want 1", n)
+	}
+	was = state(t, db)
+	if again, err := f.Refold(t.Context(), RefoldScope{}, "refold:again", false); err != nil || again.Changed != 0 || again.Looked != 25 {
+		t.Errorf("a second refold looked at %d and changed %d, %v", again.Looked, again.Changed, err)
+	}
+	if state(t, db) != was {
+		t.Error("a second refold has changed the database")
+	}
+}
+
+// The next trace is read by the decision as well, in the poller that runs.
+func TestI6_AFinalStatusIsRefoldedByANamedRuleOnly(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	ids := polled(t, db, 2, scanAt(3, "203"), scanAt(20, "702"),
+		courier.Scan{At: hour(24), Code: "704", OrgCode: "1", DeliverCode: "10"}, scanAt(26, "Z9"))
+	// One of them is where a person has put it.
+	must(t, db, `UPDATE deliveries SET status = 'lost', seq = seq + 1 WHERE id = $1`, ids[1])
+	must(t, db, `INSERT INTO events (delivery_id, seq, type, at, data) SELECT id, seq, 'delivery.lost', $2, '{"rule": "declared_lost"}' FROM deliveries WHERE id = $1`, ids[1], hour(29))
+	f := newRefolder(db, hour(31))
+	if _, err := f.Decide(t.Context(), Decision{Code: "Z9", Meaning: "returning", ValidFrom: hour(0)}, "a clerk", "邮政答复", false); err != nil {
+		t.Fatal(err)
+	}
+	if s := text(t, db, `SELECT status FROM deliveries WHERE id = $1`, ids[0]); s != "returning" {
+		t.Errorf("%s after a return code was known, want returning", s)
+	}
+	if rule := text(t, db, `SELECT data->>'rule' FROM events WHERE delivery_id = $1 AND type = 'delivery.returning'`, ids[0]); !strings.HasPrefix(rule, "refold:decision-") {
+		t.Errorf("delivered was left by the rule %q", rule)
+	}
+	if s := text(t, db, `SELECT status FROM deliveries WHERE id = $1`, ids[1]); s != "lost" {
+		t.Errorf("%s: what a person has decided was changed", s)
+	}
+}
+
+func TestABadDecisionIsRefusedWithItsField(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	f := newRefolder(db, hour(31))
+	for _, d := range []Decision{{Code: "Z9", Meaning: "nonsense", ValidFrom: hour(0)}, {Code: "", Meaning: "held", ValidFrom: hour(0)}, {Code: "704/99", Meaning: "held", ValidFrom: hour(0)}} {
+		if _, err := f.Decide(t.Context(), d, "a clerk", "x", false); err == nil {
+			t.Errorf("%+v is taken", d)
+		}
+	}
+	if _, err := f.Decide(t.Context(), Decision{Code: "Z9", Meaning: "held", ValidFrom: hour(0)}, "a clerk", " ", false); err == nil {
+		t.Error("a decision without a reason is taken")
+	}
+	if n := count(t, db, `SELECT count(*) FROM code_decisions`); n != 0 {
+		t.Errorf("%d decisions are stored", n)
+	}
+}
+
+func TestWordingsAreReadAnew(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	ids := polled(t, db, 1, scanAt(3, "203"),
+		courier.Scan{At: hour(24), Code: "704", OrgCode: "1", Desc: vault.Conceal("您的快件已代签收【家人，，】，如有疑问请电联快递员【王某，电话:13800000000】")})
+	if c := text(t, db, `SELECT receiver FROM deliveries`); c != ReceiverFamily {
+		t.Fatalf("receiver %q, want family", c)
+	}
+	// As an older reader would have left it.
+	must(t, db, `UPDATE scans SET said_class = '' WHERE op_code = '704'`)
+	must(t, db, `UPDATE deliveries SET receiver = 'unstated'`)
+	report, err := newRefolder(db, hour(31)).Refold(t.Context(), RefoldScope{Delivery: ids[0]}, "refold:test", false)
+	if err != nil || report.Kinds["receiver unstated → family"] != 1 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	if c := text(t, db, `SELECT said_class FROM scans WHERE op_code = '704'`); c != ReceiverFamily {
+		t.Errorf("the scan says %q, want family", c)
+	}
+}
+
+func TestRefoldingManyDoesNotTakeLong(t *testing.T) {
+	t.Parallel()
+	const n = 20_000
+	db := dbtest.Open(t)
+	ids, _ := seed(t, db, n)
+	must(t, db, `UPDATE deliveries SET status = 'in_transit'`)
+	must(t, db, `
+		INSERT INTO scans (delivery_id, op_at, op_code, org_code, waybill_no, op_name, desc_sealed, org_name, province, city, seen_at, text_print)
+		SELECT d.id, $1::timestamptz + i * interval '1 hour', (ARRAY['203','305','954','389','954'])[i], '1', d.waybill_no, 'x', '', 'x', 'x', 'x', $1, i
+		FROM deliveries d, generate_series(1, 5) i`, hour(2))
+	began := time.Now()
+	report, err := newRefolder(db, hour(31)).Refold(t.Context(), RefoldScope{}, "refold:test", true)
+	took := time.Since(began)
+	if err != nil || report.Looked != len(ids) || report.Changed != 0 {
+		t.Fatalf("looked at %d, changed %d (%v), %v", report.Looked, report.Changed, report.Kinds, err)
+	}
+	t.Logf("%d deliveries of 5 scans folded anew in %s: %.0f a second", n, took, float64(n)/took.Seconds())
+	if took > time.Minute {
+		t.Errorf("took %s", took)
+	}
+}
+
+func TestATraceThatShrinksLosesNothing(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	_, numbers := seed(t, db, 1)
+	ems, c := newFakeEMS(), newClock(hour(30))
+	ems.show(numbers[0], scanAt(3, "203"), scanAt(20, "702"), courier.Scan{At: hour(24), Code: "704", OrgCode: "1", DeliverCode: "10"})
+	p := newTestPoller(t, db, ems, c, Options{KeepAnswers: true})
+	pollRound(t, p)
+	was := text(t, db, `SELECT status || (SELECT count(*) FROM scans) FROM deliveries`)
+	for i, left := range [][]courier.Scan{{scanAt(20, "702")}, nil} {
+		ems.show(numbers[0], left...)
+		must(t, db, `UPDATE waybills SET next_poll_at = $1`, hour(30))
+		c.set(hour(9000 + i))
+		pollRound(t, p)
+		if now := text(t, db, `SELECT status || (SELECT count(*) FROM scans) FROM deliveries`); now != was || was != "delivered3" {
+			t.Fatalf("%q before EMS forgot, %q after", was, now)
+		}
+	}
+	if fmt.Sprint(ems.asked[numbers[0]]) != "3" {
+		t.Errorf("asked %d times, want 3", ems.asked[numbers[0]])
+	}
+}
