@@ -2,6 +2,7 @@ package tracking
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -238,12 +239,15 @@ var (
 		`([0-9]{1,3}|[一二两三四五六七八九十]{1,2})个?(工作日|小时|天|日)`)
 )
 
+// dayWords are what the patterns begin with: most texts hold none of them and are not searched.
+var dayWords = []string{"请于", "请在", "须于", "截止", "截至", "保管", "保留", "存放", "期", "限"}
+
 // SaidUntil reads the last day of collection that a text names, as a midnight in Beijing; zero for none. "11月28日前"
 // names the 28th itself; of "3天" the day of the scan is the first; a deadline in hours is the day in which it lies. A day
 // before the scan or more than 60 days after it is nonsense and says nothing.
 func SaidUntil(text string, at time.Time) time.Time {
 	text = cut(text)
-	if !strings.ContainsAny(text, "限管留存截请须效") { // what the patterns begin with
+	if !slices.ContainsFunc(dayWords, func(w string) bool { return strings.Contains(text, w) }) {
 		return time.Time{}
 	}
 	first := plainDay(at, 1)
