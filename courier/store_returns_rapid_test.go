@@ -96,6 +96,9 @@ func (s *intakeScene) oneWay(rt *rapid.T, act string, all []uuid.UUID) {
 		if open != shelf {
 			rt.Fatalf("after %s: %s on the shelf %t, its case open %t", act, v.Status, shelf, open)
 		}
+		if v.Return != nil && v.Return.RedispatchedAs != uuid.Nil && s.get(v.Return.RedispatchedAs).Status == Cancelled {
+			rt.Fatalf("after %s: an envelope waits for a delivery that was cancelled", act)
+		}
 		if shelf && v.Status != Returned {
 			rt.Fatalf("after %s: %s lies on the shelf", act, v.Status)
 		}
