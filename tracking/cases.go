@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"emsd/courier"
+	"emsd/tracking/calendar"
 )
 
 // A task is what a clerk is asked to do about a case, and within how many working hours.
@@ -51,6 +52,24 @@ func (n *news) openCases(r, before Result, now time.Time) {
 			n.openCase(c.Kind, c.Code, c.Hours, now)
 		}
 	}
+	n.remindInTime(r, now)
+}
+
+// remindInTime sets the clock of a case about an envelope that waits to the last working day on which the holder can still
+// be told; most are collected without a call before it. When that is past, the clerk has an hour.
+func (n *news) remindInTime(r Result, now time.Time) {
+	i := slices.IndexFunc(n.open, func(c courier.NewCase) bool { return c.Kind == courier.CaseHeld })
+	if i < 0 || r.HeldUntil.IsZero() {
+		return
+	}
+	last, err := calendar.Office.Before(plainDay(r.HeldUntil, 2), 8*time.Hour)
+	if err != nil {
+		return
+	}
+	if soon, _ := dueAfter(now, 1); soon.After(last) {
+		last = soon
+	}
+	n.open[i].DueAt = last
 }
 
 // openCase opens a case, or adds a code to the one of its kind. hours is 0 for the clock of the kind.

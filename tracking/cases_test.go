@@ -111,6 +111,8 @@ func TestCasesAreDueInWorkingHours(t *testing.T) {
 		{"704/161", time.Date(2024, 12, 30, 12, 0, 0, 0, beijing)}, // 4 hours: one on Friday, three on Monday
 		{"704/60", time.Date(2024, 12, 30, 16, 0, 0, 0, beijing)},  // 8 hours by the policy
 		{"705/2", time.Date(2024, 12, 30, 10, 0, 0, 0, beijing)},   // 2 hours
+		{"723", time.Date(2025, 1, 3, 9, 0, 0, 0, beijing)},        // held until the 3rd: the morning of that day
+		{"747", time.Date(2024, 12, 27, 17, 0, 0, 0, beijing)},     // held until Sunday: today yet
 	}
 	for _, tt := range tests {
 		f := follow(base)

@@ -356,6 +356,35 @@ func TestFoldLeavesItsArgumentAlone(t *testing.T) {
 	}
 }
 
+// FuzzFold: whatever scans come, the fold does not panic, gives a status that tracking may give, and gives the same for
+// any other order.
+func FuzzFold(f *testing.F) {
+	f.Add([]byte("203 0;305 10;702 20;704 30/10"))
+	f.Add([]byte("704 5/161;743 4;743 4;704 6;748 900/x"))
+	f.Add([]byte("705 1/15;389 2;702 3;;; 7"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var scans []courier.Scan
+		for i, part := range strings.Split(string(text), ";") {
+			code, rest, _ := strings.Cut(part, " ")
+			minutes, detail, _ := strings.Cut(rest, "/")
+			n, _ := strconv.ParseInt(minutes, 10, 32)
+			scans = append(scans, readText(courier.Scan{At: base.Add(time.Duration(n) * 7 * time.Second), Code: code, OrgCode: string("AB"[i%2]),
+				DeliverCode: detail, AttemptCode: detail, Desc: vault.Conceal(detail)}))
+		}
+		if len(scans) > 200 {
+			return
+		}
+		want := Fold(scans, base)
+		if want.Status != courier.Ordered && !courier.Ordered.MayBecome(want.Status, "") {
+			t.Fatalf("status %q", want.Status)
+		}
+		slices.Reverse(scans)
+		if got := Fold(scans, base); summary(got) != summary(want) {
+			t.Fatalf("backwards %s, forwards %s", summary(got), summary(want))
+		}
+	})
+}
+
 func BenchmarkFold(b *testing.B) {
 	var scans []courier.Scan
 	for i, c := range []string{"203", "305", "954", "389", "954", "389", "306", "702", "705", "702", "704"} {

@@ -24,7 +24,7 @@ type followed struct {
 	kept []kept
 	log  []news
 
-	receiver, heldUntil string
+	receiver, receipt, heldUntil string // as written, and as the last event told
 }
 
 func follow(orderedAt time.Time) *followed {
@@ -60,8 +60,12 @@ func (f *followed) poll(now time.Time, scans ...courier.Scan) news {
 	if n.move != nil {
 		f.st.status, f.st.since = n.move.To, now
 	}
-	if n.receiver != nil {
-		f.receiver = *n.receiver
+	switch {
+	case n.receiver == nil:
+	case n.move != nil:
+		f.receiver, f.receipt = *n.receiver, n.move.Data.Receipt
+	case n.event != nil:
+		f.receiver, f.receipt = *n.receiver, n.event.Data.Receipt
 	}
 	if n.heldUntil != nil {
 		f.heldUntil = *n.heldUntil
@@ -122,8 +126,8 @@ func TestI6_AnySplitIntoPollsEndsInTheSame(t *testing.T) {
 			t.Fatalf("the same answer again is news: %+v", n)
 		}
 		want := DefaultRulebook().Fold(scans, Envelope{OrderedAt: base, IDChecked: f.st.idChecked})
-		if f.st.status != want.Status || f.receiver != want.Receiver {
-			t.Fatalf("after all polls %s %s, by the fold %s", f.st.status, f.receiver, summary(want))
+		if f.st.status != want.Status || f.receiver != want.Receiver || f.receipt != want.Receipt {
+			t.Fatalf("after all polls %s %s %s, by the fold %s %s", f.st.status, f.receiver, f.receipt, summary(want), want.Receipt)
 		}
 		if day := want.HeldUntil.Format(time.DateOnly); !want.HeldUntil.IsZero() && f.heldUntil != day || want.HeldUntil.IsZero() && f.heldUntil != "" {
 			t.Fatalf("after all polls held until %q, by the fold %s", f.heldUntil, summary(want))
