@@ -74,8 +74,10 @@ func (s *Service) redispatch(ctx context.Context, tx *sqlx.Tx, row *deliveryRow,
 		return Result{}, res.Faults
 	case res.Outcome == Existing && res.Delivery.Status == Cancelled:
 		return Result{}, &Conflict{"consent_used", "按这份同意建立的重新寄递已取消；请取得申请人新的同意后再办理"}
-	case blocked != nil && res.Outcome == LivePermit:
+	case blocked != nil && res.Outcome != Existing: // nothing of it is kept
 		return Result{}, blocked
+	case res.Outcome == LivePermit:
+		return Result{}, &LiveDelivery{res.Delivery.ID}
 	}
 	return res, nil
 }

@@ -211,6 +211,40 @@ func TestAPermitTakenInAgainIsLinkedWithItsEnvelope(t *testing.T) {
 	s.checkLog()
 }
 
+func TestAnEnvelopeIsSentAgainFromItsLastReturnOnly(t *testing.T) {
+	t.Parallel()
+	s := newIntake(t, Options{})
+	first := s.onShelf(1)
+	next := s.redispatched(first.ID, s.consent())
+	s.pay(next.ID, payment("A1", next.FeeFen))
+	s.exec(`UPDATE deliveries SET waybill_no = 'EM2', order_no = 'RP2', number_mode = 'reserved' WHERE id = $1`, next.ID)
+	s.move(next.ID, Approved, Ordering)
+	s.move(next.ID, Ordering, Ordered)
+	s.move(next.ID, Ordered, Returned)
+	s.pass(time.Hour)
+	for id, want := range map[uuid.UUID]string{first.ID: "already_redispatched", next.ID: "not_received_at_station"} {
+		if _, err := s.svc.Redispatch(t.Context(), id, s.consent(), "重寄", "clerk"); conflictCode(err) != want {
+			t.Errorf("sent again before it was received: %v, want %s", err, want)
+		}
+	}
+	if _, err := s.svc.ReceiveReturn(t.Context(), "EM2", "A-1", "clerk"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.svc.Redispatch(t.Context(), first.ID, s.consent(), "重寄", "clerk"); conflictCode(err) != "already_redispatched" {
+		t.Errorf("from the first return: %v", err)
+	}
+	if third := s.redispatched(next.ID, s.consent()); third.Supersedes != next.ID {
+		t.Errorf("the third follows %s, want %s", third.Supersedes, next.ID)
+	}
+	// Another issue of the same permit is under way: this one waits.
+	other := s.onShelf(2)
+	live := s.created(with(permit(2), func(a *Application) { a.ApplicationNo = "SQ2031-2" }))
+	if _, err := s.svc.Redispatch(t.Context(), other.ID, s.consent(), "重寄", "clerk"); errAs[*LiveDelivery](err) == nil || errAs[*LiveDelivery](err).ID != live.ID {
+		t.Errorf("beside another issue: %v", err)
+	}
+	s.checkLog()
+}
+
 func TestI3_RedispatchesAtOnceMakeOneDelivery(t *testing.T) {
 	t.Parallel()
 	s := newIntake(t, Options{})
