@@ -90,7 +90,7 @@ func newApp(ctx context.Context, cfg Config, clock courier.Clock, log *slog.Logg
 	a.publisher = courier.NewPublisher(a.db)
 	a.inbox = courier.NewInbox(a.service, log)
 	a.poller = tracking.NewPoller(a.db, a.vault, a.ems, clock,
-		tracking.Options{Concurrency: cfg.EMS.Concurrency, Rate: cfg.EMS.Rate}, log, tracking.NewMetrics(a.reg))
+		tracking.Options{Concurrency: cfg.EMS.Concurrency, Rate: cfg.EMS.Rate, KeepAnswers: cfg.KeepAnswersDays > 0}, log, tracking.NewMetrics(a.reg))
 	a.hints = tracking.NewHints(a.db)
 	a.staller = tracking.NewStaller(a.db, clock, log, tracking.NewStallMetrics(a.reg))
 	a.timeline = tracking.NewReader(a.db)
@@ -203,7 +203,12 @@ const idempotencyAge = 7 * 24 * time.Hour
 
 // purge makes partitions ahead and drops what nobody needs any more.
 func (a *app) purge(ctx context.Context) error {
-	return errors.Join(
+	keep := tracking.Keep{AnswerDays: a.cfg.KeepAnswersDays, TraceMonths: a.cfg.KeepTracesMonths}
+	dropped, err := tracking.DropMonths(ctx, a.db, keep, a.clock.Now())
+	if dropped > 0 {
+		a.log.Info("months of traces and answers were dropped", "partitions", dropped)
+	}
+	return errors.Join(err,
 		tracking.EnsurePartitions(ctx, a.db, a.clock.Now(), 3),
 		a.service.PurgeIdempotency(ctx, a.clock.Wall().Add(-idempotencyAge)),
 	)
@@ -230,7 +235,8 @@ type face struct {
 
 // faces makes the three handlers.
 func (a *app) faces(stopping <-chan struct{}) []*face {
-	backOffice := web.Log(a.log, api.New(a.service, a.orderer, a.timeline, a.db, a.clock, api.Feed{Grew: a.feedGrew.next, Stopping: stopping}, a.log))
+	backOffice := web.Log(a.log, api.New(a.service, a.orderer, a.timeline, a.db, a.clock, api.Feed{Grew: a.feedGrew.next, Stopping: stopping},
+		a.refolder(), a.vault, a.log))
 	public := web.Log(a.log, resident.New(resident.Config{EMSSecret: string(a.cfg.EMS.Secret), ReceiptSecret: string(a.cfg.ReceiptSecret)},
 		a.hints, a.receipts, a.receiptParsers(), a.clock, a.log))
 	ops := opsHandler(a.reg, []check{

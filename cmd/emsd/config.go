@@ -51,6 +51,8 @@ type Config struct {
 	NumbersLow       int           `env:"NUMBERS_LOW" envDefault:"200"`
 	NumbersRefill    int           `env:"NUMBERS_REFILL" envDefault:"999"`
 	WeightG          int           `env:"WEIGHT_G" envDefault:"80"`
+	KeepAnswersDays  int           `env:"KEEP_ANSWERS_DAYS" envDefault:"90"`
+	KeepTracesMonths int           `env:"KEEP_TRACES_MONTHS" envDefault:"24"`
 	DatabasePool     int           `env:"DATABASE_POOL" envDefault:"16"`
 	ShutdownTimeout  time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"30s"`
 
@@ -208,6 +210,12 @@ func (c *Config) check() error {
 		if n <= 0 {
 			bad("%s: must be more than 0", name)
 		}
+	}
+	if c.KeepAnswersDays < 0 {
+		bad("EMSD_KEEP_ANSWERS_DAYS: %d is negative; 0 keeps no answer of EMS's as it came", c.KeepAnswersDays)
+	}
+	if c.KeepTracesMonths < 3 {
+		bad("EMSD_KEEP_TRACES_MONTHS: %d is too few, disputes about an envelope come months later: at least 3", c.KeepTracesMonths)
 	}
 	if c.DatabasePool > 0 && c.DatabasePool < 8 {
 		bad("EMSD_DATABASE_POOL: %d is too few, the rounds that run side by side need 8", c.DatabasePool)

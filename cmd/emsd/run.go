@@ -35,6 +35,8 @@ type cli struct {
 	Doctor      doctorCmd      `cmd:"" help:"Check database, clock, key, EMS and schedules."`
 	CheckConfig checkConfigCmd `cmd:"" name:"check-config" help:"Check the environment and print what it means."`
 	Token       tokenCmd       `cmd:"" help:"Create, list or revoke API tokens."`
+	Code        codeCmd        `cmd:"" help:"Codes of EMS's that nobody knows, and what was decided about them."`
+	Refold      refoldCmd      `cmd:"" help:"Compute anew what stored scans mean, after a table or a policy was mended."`
 	VerifyAudit verifyAuditCmd `cmd:"" name:"verify-audit" help:"Check the audit chain, in the database or in an export."`
 	RotateKey   rotateKeyCmd   `cmd:"" name:"rotate-key" help:"Make a new data key and seal everything under it; may be stopped and run again."`
 	Purge       purgeCmd       `cmd:"" help:"Make partitions ahead and drop what nobody needs any more."`

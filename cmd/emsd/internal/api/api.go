@@ -12,6 +12,7 @@ import (
 
 	"emsd/cmd/emsd/internal/web"
 	"emsd/courier"
+	"emsd/courier/vault"
 	"emsd/tracking"
 
 	"github.com/google/uuid"
@@ -35,6 +36,8 @@ type API struct {
 	db      *sqlx.DB // the feed is read as it stands
 	clock   courier.Clock
 	feed    Feed
+	codes   Codes
+	vault   *vault.Vault // opens answers of EMS that are kept as evidence
 	log     *slog.Logger
 }
 
@@ -55,8 +58,9 @@ type Scans interface {
 }
 
 // New returns the handler of /v1.
-func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, clock courier.Clock, feed Feed, log *slog.Logger) http.Handler {
-	a := &API{service, labels, scans, db, clock, feed, log}
+func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, clock courier.Clock, feed Feed,
+	codes Codes, v *vault.Vault, log *slog.Logger) http.Handler {
+	a := &API{service, labels, scans, db, clock, feed, codes, v, log}
 	mux := http.NewServeMux()
 	handle := func(pattern string, maxBody int64, h handler, scopes ...string) {
 		mux.Handle(pattern, web.LimitBody(maxBody, a.guard(h, scopes)))
@@ -91,6 +95,12 @@ func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, cloc
 	handle("POST /v1/quotes", web.MaxBody, a.quote, scopeRead, scopePermits)
 	// permit system: what became of everything
 	handle("GET /v1/events", web.MaxBody, a.events, scopeRead)
+	// clerks: codes of EMS's that nobody knows, and what was decided about them
+	handle("GET /v1/codes/unknown", web.MaxBody, a.unknownCodes, scopeRead, scopeClerk)
+	handle("GET /v1/codes/decisions", web.MaxBody, a.decisions, scopeRead, scopeClerk)
+	handle("POST /v1/codes/decisions", web.MaxBody, a.once(a.decide), scopeClerk)
+	// an administrator in a dispute: what EMS answered, word for word
+	handle("GET /v1/deliveries/{id}/answers", web.MaxBody, a.answers, scopeAdmin)
 	handle("GET /v1/cases", web.MaxBody, a.cases, scopeRead, scopeClerk)
 	handle("POST /v1/cases/{id}/close", web.MaxBody, a.once(a.closeCase), scopeClerk)
 	mux.Handle("/v1/", a.guard(func(w http.ResponseWriter, r *http.Request, _ courier.Token) error {
