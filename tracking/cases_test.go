@@ -29,9 +29,8 @@ func TestCasesSayWhatClosedThem(t *testing.T) {
 	if diff := cmp.Diff(want, closings(n)); diff != "" {
 		t.Errorf("put into a locker: want -, got +\n%s", diff)
 	}
-	n = f.poll(hour(14), at(13, "704/161"))
-	f.poll(hour(15), at(14, "743"))
-	n = f.log[len(f.log)-1]
+	f.poll(hour(14), at(13, "704/161"))
+	n = f.poll(hour(15), at(14, "743"))
 	if !slices.Contains(closings(n), "delivered_elsewhere: 邮政撤销了原有记录（邮政代码 743，12月26日14:00），物流状态由“已妥投”改回“待领取”。") {
 		t.Errorf("delivery withdrawn: %v", closings(n))
 	}

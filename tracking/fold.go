@@ -334,7 +334,7 @@ func (f *folding) may(x *entry, e effect) (may bool, rule Rule) {
 	switch f.Status {
 	case courier.Delivered:
 		switch x.group {
-		case Withdrawn, Returning, Returned:
+		case Returning, Returned: // not 801, 013: what is delivered cannot be called back any more
 			return true, RuleReturnAfterDelivery
 		case Lost:
 			return true, RuleLostAfterDelivery
