@@ -12,7 +12,7 @@ type Metrics struct {
 	hintCount *prometheus.CounterVec
 	scans     *prometheus.CounterVec
 	moves     *prometheus.CounterVec
-	delay     prometheus.Histogram
+	delay     *prometheus.HistogramVec
 	rounds    *prometheus.HistogramVec
 }
 
@@ -27,11 +27,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Scans: new, implausible (kept, of a time that cannot be) and unreadable (not kept)."}, []string{"kind"}),
 		moves: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "emsd_tracking_moves_total",
 			Help: "Deliveries moved by scans, by the status they took."}, []string{"to"}),
-		delay: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "emsd_poll_delay_seconds",
-			Help:    "Business time between being due and being asked about.",
-			Buckets: []float64{.01, .05, .1, .5, 1, 5, 30, 120, 600, 3600, 21600}}),
+		delay: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "emsd_poll_delay_seconds",
+			Help:    "Business time between being due and being asked about, by the stage of the envelope.",
+			Buckets: []float64{.01, .05, .1, .5, 1, 5, 30, 120, 600, 3600, 21600}}, []string{"stage"}),
 		rounds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "emsd_poll_round_seconds",
 			Help: "Wall time of poll rounds.", Buckets: []float64{.005, .05, .5, 5, 50, 500}}, []string{"result"}),
+	}
+	for _, s := range askedStages {
+		m.delay.WithLabelValues(string(s))
 	}
 	for _, o := range []string{"quiet", "news", "failed", "broken"} {
 		m.polls.WithLabelValues(o)
@@ -67,7 +70,7 @@ func (m *Metrics) claimed(rows []asked, now time.Time) {
 		return
 	}
 	for i := range rows {
-		m.delay.Observe(now.Sub(rows[i].dueAt).Seconds())
+		m.delay.WithLabelValues(string(rows[i].stage)).Observe(now.Sub(rows[i].dueAt).Seconds())
 	}
 }
 

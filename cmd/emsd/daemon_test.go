@@ -341,7 +341,7 @@ func TestReadyNamesWhatFailsAndMetricsNameNobody(t *testing.T) {
 		t.Errorf("readyz: %s, %v", r, err)
 	}
 	m, err := request(d.ops+"/metrics", "GET", nil)
-	if err != nil || !bytes.Contains(m.body, []byte(`emsd_oldest_due_seconds{round="poll"}`)) || !bytes.Contains(m.body, []byte("emsd_round_last_success_timestamp_seconds")) {
+	if err != nil || !bytes.Contains(m.body, []byte(`emsd_oldest_due_seconds{round="poll"}`)) || !bytes.Contains(m.body, []byte(`emsd_poll_behind_seconds{stage="out_for_delivery"} 0`)) || !bytes.Contains(m.body, []byte("emsd_round_last_success_timestamp_seconds")) {
 		t.Errorf("metrics lack what an operator watches: %v", err)
 	}
 	if bytes.Contains(m.body, []byte("欧阳")) || bytes.Contains(m.body, []byte("1390001")) {

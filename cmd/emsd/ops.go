@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"emsd/tracking"
+
 	"github.com/jmoiron/sqlx"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -87,19 +89,28 @@ type dueCollector struct {
 	now, wall func() time.Time
 	names     []string
 	desc      *prometheus.Desc
+	behind    *prometheus.Desc
+	polls     *prometheus.Desc
 
-	mu   sync.Mutex
-	at   time.Time
-	last map[string]time.Duration
+	mu     sync.Mutex
+	at     time.Time
+	last   map[string]time.Duration
+	stages []tracking.Backlog
 }
 
 func newDueCollector(db *sqlx.DB, now, wall func() time.Time) *dueCollector {
 	return &dueCollector{db: db, now: now, wall: wall,
-		names: []string{"poll", "order", "reconcile", "cancel", "label", "publish", "send", "resolve", "inbox"},
-		desc:  prometheus.NewDesc("emsd_oldest_due_seconds", "How long the oldest due item of a round has been waiting.", []string{"round"}, nil)}
+		names:  []string{"poll", "order", "reconcile", "cancel", "label", "publish", "send", "resolve", "inbox"},
+		desc:   prometheus.NewDesc("emsd_oldest_due_seconds", "How long the oldest due item of a round has been waiting.", []string{"round"}, nil),
+		behind: prometheus.NewDesc("emsd_poll_behind_seconds", "How far polls are behind the plan, by the stage of the envelope, in business time; 0 when none is due.", []string{"stage"}, nil),
+		polls:  prometheus.NewDesc("emsd_polls_due", "Envelopes that EMS is to be asked about now, by stage; counted up to 50,000 for each urgency.", []string{"stage"}, nil)}
 }
 
-func (c *dueCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
+func (c *dueCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.desc
+	ch <- c.behind
+	ch <- c.polls
+}
 
 func (c *dueCollector) Collect(ch chan<- prometheus.Metric) {
 	c.mu.Lock()
@@ -112,7 +123,18 @@ func (c *dueCollector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.NewInvalidMetric(c.desc, err)
 			return
 		}
+		if c.stages, err = tracking.Backlogs(ctx, c.db, c.now()); err != nil {
+			ch <- prometheus.NewInvalidMetric(c.behind, err)
+			return
+		}
+		for _, s := range c.stages {
+			due["poll"] = max(due["poll"], s.Behind)
+		}
 		c.at, c.last = wall, due
+	}
+	for _, s := range c.stages {
+		ch <- prometheus.MustNewConstMetric(c.behind, prometheus.GaugeValue, s.Behind.Seconds(), string(s.Stage))
+		ch <- prometheus.MustNewConstMetric(c.polls, prometheus.GaugeValue, float64(s.Due), string(s.Stage))
 	}
 	for _, n := range c.names {
 		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, c.last[n].Seconds(), n)

@@ -8,7 +8,7 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// oldestDue tells for each round since when its oldest item is due; rounds with nothing due are left out. Rounds that
+// oldestDue tells for each round but poll since when its oldest item is due; rounds with nothing due are left out. Rounds that
 // work on business time are measured by now, the others by wall.
 func oldestDue(ctx context.Context, db *sqlx.DB, now, wall time.Time) (map[string]time.Duration, error) {
 	var rows []struct {
@@ -17,8 +17,7 @@ func oldestDue(ctx context.Context, db *sqlx.DB, now, wall time.Time) (map[strin
 	}
 	err := db.SelectContext(ctx, &rows, `
 		SELECT name, extract(epoch FROM since)::float8 AS seconds FROM (
-			SELECT 'poll' AS name, $1 - min(next_poll_at) AS since FROM waybills WHERE next_poll_at IS NOT NULL
-			UNION ALL SELECT 'order', $2 - min(next_attempt_at) FROM deliveries WHERE status = 'approved' AND cancel_requested_at IS NULL
+			SELECT 'order' AS name, $2 - min(next_attempt_at) AS since FROM deliveries WHERE status = 'approved' AND cancel_requested_at IS NULL
 			UNION ALL SELECT 'reconcile', $2 - min(reconcile_at) FROM deliveries WHERE status = 'ordering' AND reconcile_at IS NOT NULL
 			UNION ALL SELECT 'cancel', $2 - min(cancel_attempt_at) FROM deliveries WHERE cancel_attempt_at IS NOT NULL
 			UNION ALL SELECT 'label', $2 - min(next_attempt_at) FROM labels WHERE next_attempt_at IS NOT NULL
