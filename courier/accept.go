@@ -276,24 +276,24 @@ func (b *batch) know(ctx context.Context, q sqlx.QueryerContext, open []*candida
 	return nil
 }
 
-// pickedUpOf tells which of some deliveries ended at the counter. A transaction locks those that came back until it
-// ends: a permit is handed out or sent again, never both.
+// pickedUpOf tells which of some deliveries ended at the counter. A transaction locks those whose envelope may come, or
+// has come, to the counter until it ends: a permit is handed out or sent again, never both.
 func pickedUpOf(ctx context.Context, q sqlx.QueryerContext, rows []deliveryRow) (map[uuid.UUID]bool, error) {
-	var returned []uuid.UUID
+	var back []uuid.UUID
 	for i := range rows {
-		if rows[i].Status == Returned {
-			returned = append(returned, rows[i].ID)
+		if rows[i].Status == Returned || rows[i].Status == Lost {
+			back = append(back, rows[i].ID)
 		}
 	}
-	if len(returned) == 0 {
+	if len(back) == 0 {
 		return nil, nil
 	}
 	if tx, ok := q.(*sqlx.Tx); ok {
-		if _, err := lockDeliveries(ctx, tx, returned); err != nil {
+		if _, err := lockDeliveries(ctx, tx, back); err != nil {
 			return nil, err
 		}
 	}
-	return readPickedUp(ctx, q, returned)
+	return readPickedUp(ctx, q, back)
 }
 
 // decide gives every open candidate its result, in order: an earlier one of the batch counts for a later one.

@@ -39,6 +39,9 @@ func (s *Service) Redispatch(ctx context.Context, id uuid.UUID, r Redispatch, re
 		if err != nil {
 			return err
 		}
+		if p := r.Recipient; p != nil {
+			text = withoutPerson(text, Order{Recipient: Party{Phone: normaliseRecipient(*p).Phone, Address: p.Address}})
+		}
 		if res, err = s.redispatch(ctx, tx, row, r, by); err != nil || res.Outcome != Created {
 			return err
 		}

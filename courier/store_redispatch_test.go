@@ -35,7 +35,16 @@ func TestARedispatchIsANewDeliveryWithItsOwnFeeAndConsent(t *testing.T) {
 	old := s.onShelf(1)
 	r := s.consent()
 	r.Recipient = &Recipient{Phone: vault.Conceal("139 0000 0002"), Province: "广东省", City: "广州市", County: "天河区", Address: vault.Conceal("示例大道9号1栋801")}
-	d := s.redispatched(old.ID, r)
+	res, err := s.svc.Redispatch(t.Context(), old.ID, r, "张三丰改寄示例大道9号1栋801，电话13900000002", "clerk")
+	if err != nil || res.Outcome != Created {
+		t.Fatalf("re-dispatch: %s, %v", res.Outcome, err)
+	}
+	d := res.Delivery
+	for _, secret := range []string{"张三丰", "示例大道9号", "13900000002"} {
+		if n := value[int](s, `SELECT count(*) FROM audit WHERE detail::text LIKE '%' || $1 || '%'`, secret); n != 0 {
+			t.Errorf("I-9: the audit chain shows %q", secret)
+		}
+	}
 	if d.ID == old.ID || d.Supersedes != old.ID || d.Status != AwaitingPayment || d.FeeFen != 2200 || d.PaidFen != 0 || d.OrderNo != "" || d.WaybillNo != "" {
 		t.Errorf("became %+v", d)
 	}
@@ -351,6 +360,35 @@ func TestI3_CancellingWhileSendingAgainEndsInOneState(t *testing.T) {
 		ret := s.get(old.ID).Return
 		if ret.OnShelf() != (len(live) == 0) || len(live) > 1 || len(live) == 1 && ret.RedispatchedAs != live[0] {
 			t.Errorf("live %v, return %+v", live, ret)
+		}
+	}
+	s.checkLog()
+}
+
+func TestI3_WhatTurnsUpWhileItIsIssuedAnewIsNotHandedOut(t *testing.T) {
+	t.Parallel()
+	s := newIntake(t, Options{})
+	for n, status := range []Status{Lost, Returned, Lost, Returned, Lost, Returned} {
+		old := s.sent(n, status)
+		app := with(permit(n), func(a *Application) { a.Consent.NoticeVersion = "anew" })
+		start := make(chan struct{})
+		var wg sync.WaitGroup
+		for _, act := range []func() error{
+			func() error { return second(s.svc.ReceiveReturn(t.Context(), old.WaybillNo, "A-1", "clerk")) },
+			func() error { return second(s.svc.Accept(t.Context(), []Application{app})) },
+		} {
+			wg.Go(func() {
+				<-start
+				if err := act(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		close(start)
+		wg.Wait()
+		anew := value[uuid.UUID](s, `SELECT id FROM deliveries WHERE supersedes = $1`, old.ID)
+		if v := s.get(old.ID); v.Status != Returned || v.Return.RedispatchedAs != anew {
+			t.Errorf("%s: now %s, its envelope goes out as %s, want %s", status, v.Status, v.Return.RedispatchedAs, anew)
 		}
 	}
 	s.checkLog()

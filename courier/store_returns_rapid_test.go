@@ -36,8 +36,12 @@ func TestI3_AnyOrderOfActsSendsAnEnvelopeOneWay(t *testing.T) {
 			},
 			"wait":   func(uuid.UUID) error { s.pass(20 * time.Hour); return nil },
 			"cancel": func(id uuid.UUID) error { return second(s.svc.Cancel(ctx, id, "不寄了", "permits")) },
-			"miss":   func(id uuid.UUID) error { return second(s.svc.ReportNotReceived(ctx, id, "resident", "没收到", "clerk")) },
-			"lose":   func(id uuid.UUID) error { return second(s.svc.EndNotReceived(ctx, id, OutcomeLost, "找不到", "clerk")) },
+			"miss": func(id uuid.UUID) error {
+				return second(s.svc.ReportNotReceived(ctx, id, "resident", "没收到", "clerk"))
+			},
+			"lose": func(id uuid.UUID) error {
+				return second(s.svc.EndNotReceived(ctx, id, OutcomeLost, "找不到", "clerk"))
+			},
 			"redispatch": func(id uuid.UUID) error {
 				s.pass(10 * time.Minute)
 				res, err := s.svc.Redispatch(ctx, id, s.consent(), "重寄", "clerk")
@@ -48,7 +52,9 @@ func TestI3_AnyOrderOfActsSendsAnEnvelopeOneWay(t *testing.T) {
 			},
 			"post": func(uuid.UUID) error {
 				versions++
-				r := s.accept(with(permit(n), func(a *Application) { a.Recipient.Address = vault.Conceal("另一条路" + string(rune('一'+versions)) + "号院2号楼") }))[0]
+				r := s.accept(with(permit(n), func(a *Application) {
+					a.Recipient.Address = vault.Conceal("另一条路" + string(rune('一'+versions)) + "号院2号楼")
+				}))[0]
 				if r.Outcome == Created {
 					all = append(all, r.Delivery.ID)
 				}
