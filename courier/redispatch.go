@@ -150,7 +150,7 @@ func (b *batch) sendAgain(ctx context.Context, tx *sqlx.Tx, fresh []*candidate, 
 	var closed []CaseClosing
 	for _, old := range linked {
 		events = append(events, NewEvent{old, EventRedispatched, b.now, EventData{SupersededBy: newer[old].String()}})
-		closed = append(closed, closings(old, "redispatched", "emsd", "已重新寄递。", b.now, CaseReturned, CaseAddress, CaseSMSFailed)...)
+		closed = append(closed, closings(old, "redispatched", "emsd", "已重新寄递。", b.now, CaseReturned, CaseStalled, CaseAddress, CaseSMSFailed)...)
 	}
 	if err := AppendEvents(ctx, tx, events); err != nil {
 		return err

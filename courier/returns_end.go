@@ -111,7 +111,7 @@ func (s *Service) pickUp(ctx context.Context, tx *sqlx.Tx, ret Return, p PickUp,
 	if err := AppendEvents(ctx, tx, []NewEvent{{ret.DeliveryID, EventPickedUp, now, EventData{Who: p.Who}}}); err != nil {
 		return err
 	}
-	return CloseCases(ctx, tx, closings(ret.DeliveryID, "picked_up", by, reason, now, CaseReturned, CaseAddress, CaseSMSFailed))
+	return CloseCases(ctx, tx, closings(ret.DeliveryID, "picked_up", by, reason, now, CaseReturned, CaseStalled, CaseAddress, CaseSMSFailed))
 }
 
 // What becomes of an envelope that nobody wants any more.
@@ -150,7 +150,7 @@ func (s *Service) Dispose(ctx context.Context, id uuid.UUID, how, reason, by str
 		if err := AppendEvents(ctx, tx, []NewEvent{{id, EventReturnDisposed, now, EventData{Outcome: how}}}); err != nil {
 			return false, err
 		}
-		return true, CloseCases(ctx, tx, closings(id, how, by, reason, now, CaseReturned, CaseAddress, CaseSMSFailed))
+		return true, CloseCases(ctx, tx, closings(id, how, by, reason, now, CaseReturned, CaseStalled, CaseAddress, CaseSMSFailed))
 	})
 	if err != nil {
 		return View{}, err

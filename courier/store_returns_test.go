@@ -507,6 +507,7 @@ func TestAReturnIsKeptToItsLastDay(t *testing.T) {
 	if _, err := s.svc.ReceiveReturn(t.Context(), lost.WaybillNo, "A-13", "clerk"); err != nil {
 		t.Fatal(err)
 	}
+	s.openCase(d.ID, CaseStalled) // the clock of the shelf
 	for _, step := range []struct {
 		wait time.Duration
 		id   uuid.UUID
@@ -529,7 +530,8 @@ func TestAReturnIsKeptToItsLastDay(t *testing.T) {
 		}
 	}
 	for id, how := range map[uuid.UUID]string{d.ID: SentBack, lost.ID: Destroyed} {
-		if v := s.get(id); v.Return.Disposal != how || v.Return.DisposedBy != "clerk" || v.Return.OnShelf() || s.last(id, CaseReturned).Outcome != how {
+		if v := s.get(id); v.Return.Disposal != how || v.Return.DisposedBy != "clerk" || v.Return.OnShelf() || s.last(id, CaseReturned).Outcome != how ||
+			s.last(id, CaseStalled).ClosedAt.IsZero() {
 			t.Errorf("%s: %+v, cases %s", how, v.Return, s.cases(id))
 		}
 		for what, err := range map[string]error{
