@@ -32,6 +32,10 @@ type Order struct {
 	Remarks     string
 	Sender      Party
 	Recipient   Party
+
+	// What makes right hand-over likely, where the contract with EMS allows it; empty otherwise.
+	RecipientID vault.Secret // the holder's ID number, for the courier to check
+	Password    vault.Secret // six digits that the courier asks for (密码投递)
 }
 
 // A Party is sender or recipient of an order.

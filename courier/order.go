@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,10 +50,13 @@ type OrderOptions struct {
 	FirstPoll  time.Duration // business time from the order to the first question for its trace; 30 min
 	CaseWithin time.Duration // business time a clerk has for a case of ordering; 4 h
 
-	Sender   Party // of stations that have no complete record of their own
-	WeightG  int   // 50
-	Contents string
-	Remarks  string
+	Sender   Party  // of stations that have no complete record of their own
+	WeightG  int    // 50
+	Contents string // cargo name; 证件
+	Remarks  string // note to the courier, up to 200 characters
+
+	RecipientID bool // tell EMS the holder's ID number, so that the courier checks a document
+	Password    bool // 密码投递: make six digits for each order, which the resident gets by SMS only
 
 	Hook func(point string) // tests stop the process in it; see OrderPoints
 }
@@ -230,11 +235,30 @@ func (o *Orderer) compose(j orderJob) (Order, error) {
 	if j.PaymentMethod == Collect {
 		mode = 2
 	}
-	return Order{
+	order := Order{
 		OrderNo: j.OrderNo, WaybillNo: j.WaybillNo, CreatedAt: o.clock.Now(), PaymentMode: mode,
 		WeightG: o.opts.WeightG, Contents: o.opts.Contents, Remarks: o.opts.Remarks,
 		Sender: j.Sender, Recipient: to,
-	}, nil
+	}
+	// As the first order said, whatever is configured now: a repeated order must be the same order.
+	if j.IDChecked {
+		if order.RecipientID, err = o.vault.Unseal(vault.ColumnIDNo, j.ID, j.IDNo); err != nil {
+			return Order{}, err
+		}
+	}
+	if len(j.Password) > 0 {
+		order.Password, err = o.vault.Unseal(vault.ColumnPassword, j.ID, j.Password)
+	}
+	return order, err
+}
+
+// newPassword draws six digits.
+func newPassword() (vault.Secret, error) {
+	n, err := rand.Int(rand.Reader, big.NewInt(1_000_000))
+	if err != nil {
+		return vault.Secret{}, fmt.Errorf("draw a delivery password: %w", err)
+	}
+	return vault.Conceal(fmt.Sprintf("%06d", n)), nil
 }
 
 func (o *Orderer) recipient(j orderJob) (Party, error) {

@@ -3,12 +3,14 @@ package courier_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"emsd/courier"
+	"emsd/courier/vault"
 	"emsd/migrations/dbtest"
 
 	"github.com/google/go-cmp/cmp"
@@ -470,5 +472,59 @@ func TestAClerkIsCalledAfterTheConfiguredRounds(t *testing.T) {
 				t.Errorf("found after all: %+v", d)
 			}
 		})
+	}
+}
+
+// A repeated order tells EMS what the first one told, whatever is configured by then; another order has another password.
+func TestThePasswordIsDrawnWithTheIntentAndRepeated(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	v := testVault(t)
+	ids := addApproved(t, db, v, 2, time.Now())
+	for _, id := range ids {
+		execSQL(t, db, `UPDATE deliveries SET id_no_sealed = $2 WHERE id = $1`, id, v.Seal(vault.ColumnIDNo, id, "11010519491231002X"))
+	}
+	ems := newFakeCarrier()
+	ems.create = func(*fakeCarrier, courier.Order) (courier.Confirmation, error) {
+		return courier.Confirmation{}, &courier.CarrierError{Kind: courier.Unknown, API: "020003"}
+	}
+	opts := orderOptions()
+	opts.Password, opts.RecipientID = true, true
+	opts.Hook = func(point string) {
+		if point != courier.PointOrderIntentCommitted {
+			return
+		}
+		var n int
+		if err := db.Get(&n, `SELECT count(*) FROM deliveries WHERE status = 'ordering' AND id_checked AND length(password_sealed) > 6`); err != nil || n != 2 {
+			t.Errorf("%d passwords are committed with the intent, %v; want 2", n, err)
+		}
+	}
+	if err := newOrderer(t, db, ems, opts).OrderRound(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ems.create = nil
+	ems.label = func(*fakeCarrier, string) ([]byte, error) { return nil, courier.ErrNoOrder }
+	for range 4 { // not held is believed the second time
+		execSQL(t, db, `UPDATE deliveries SET reconcile_at = '2000-01-01' WHERE status = 'ordering'`)
+		if err := newOrderer(t, db, ems, orderOptions()).ReconcileRound(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := map[string][]string{}
+	for _, o := range ems.orders() {
+		if id := o.RecipientID.Reveal(); id != "11010519491231002X" {
+			t.Errorf("an order tells the ID %q", id)
+		}
+		told[o.OrderNo] = append(told[o.OrderNo], o.Password.Reveal())
+	}
+	var first []string
+	for no, passwords := range told {
+		if len(passwords) < 2 || len(slices.Compact(passwords)) != 1 || len(passwords[0]) != 6 {
+			t.Errorf("order %s was sent with the passwords %q", no, passwords)
+		}
+		first = append(first, passwords[0])
+	}
+	if len(first) != 2 {
+		t.Errorf("%d orders, want 2", len(first))
 	}
 }

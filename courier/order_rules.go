@@ -75,7 +75,7 @@ func withoutPerson(text string, o Order) string {
 	}
 	text = strings.ReplaceAll(text, "\x00", "")
 	for _, p := range []Party{o.Recipient, o.Sender} {
-		for _, secret := range []string{p.Name.Reveal(), p.Phone.Reveal()} {
+		for _, secret := range []string{p.Name.Reveal(), p.Phone.Reveal(), o.RecipientID.Reveal(), o.Password.Reveal()} {
 			if secret != "" {
 				text = strings.ReplaceAll(text, secret, "…")
 			}

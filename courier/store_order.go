@@ -26,6 +26,9 @@ type orderJob struct {
 	Name          []byte    `db:"name_sealed"`
 	Phone         []byte    `db:"phone_sealed"`
 	Address       []byte    `db:"address_sealed"`
+	IDNo          []byte    `db:"id_no_sealed"`
+	IDChecked     bool      `db:"id_checked"`      // EMS is told the ID number
+	Password      []byte    `db:"password_sealed"` // empty: none
 	Province      string    `db:"province"`
 	City          string    `db:"city"`
 	County        string    `db:"county"`
@@ -42,7 +45,8 @@ type orderJob struct {
 
 // jobColumns are the columns of an orderJob that both rounds read, from deliveries d.
 const jobColumns = `d.id, d.attempts, d.reconciles, d.order_no, coalesce(d.waybill_no, '') AS waybill_no, d.number_mode,
-	d.payment_method, d.name_sealed, d.phone_sealed, d.address_sealed, d.province, d.city, d.county, d.station_code`
+	d.payment_method, d.name_sealed, d.phone_sealed, d.address_sealed, d.id_no_sealed, d.id_checked,
+	coalesce(d.password_sealed, '') AS password_sealed, d.province, d.city, d.county, d.station_code`
 
 // claimOrders takes up to limit due deliveries to ordering: number, order number, intent (I-4) and event in one
 // statement and one commit. short counts due deliveries that got no number because the pool is empty.
@@ -93,7 +97,7 @@ func (o *Orderer) claimFrom(ctx context.Context, after time.Time, afterID uuid.U
 				SET status = 'ordering', status_since = $8, updated_at = greatest(d.updated_at, $8), seq = d.seq + 1,
 					attempts = d.attempts + 1, reconciles = 0, next_attempt_at = NULL, reconcile_at = $9,
 					order_no = coalesce(d.order_no, 'RP' || replace(d.id::text, '-', '')), waybill_no = p.waybill_no,
-					number_mode = CASE WHEN p.waybill_no IS NULL THEN 'assigned' ELSE 'reserved' END
+					number_mode = CASE WHEN p.waybill_no IS NULL THEN 'assigned' ELSE 'reserved' END, id_checked = $11
 				FROM picked p
 				WHERE d.id = p.id AND (p.waybill_no IS NOT NULL OR $7 = 'assigned')
 				RETURNING `+jobColumns+`, d.seq, p.n, p.next_attempt_at AS due_at, p.fresh,
@@ -107,9 +111,9 @@ func (o *Orderer) claimFrom(ctx context.Context, after time.Time, afterID uuid.U
 					ELSE jsonb_build_object('from', 'approved', 'waybill_no', waybill_no) END FROM moved
 			)
 			SELECT id, attempt_id, attempts, reconciles, order_no, waybill_no, number_mode, payment_method, name_sealed, phone_sealed,
-				address_sealed, province, city, county, station_code, due_at, coalesce(fresh, '') AS fresh, (SELECT count(*) FROM due) AS due_count
+				address_sealed, id_no_sealed, id_checked, password_sealed, province, city, county, station_code, due_at, coalesce(fresh, '') AS fresh, (SELECT count(*) FROM due) AS due_count
 			FROM moved`,
-			wall, after, afterID, limit, o.opts.Product, number, o.opts.Numbers, now, until, idPrefix())
+			wall, after, afterID, limit, o.opts.Product, number, o.opts.Numbers, now, until, idPrefix(), o.opts.RecipientID)
 		if err != nil {
 			return err
 		}
@@ -138,6 +142,9 @@ func (o *Orderer) claimFrom(ctx context.Context, after time.Time, afterID uuid.U
 			return err
 		}
 		short = due - len(jobs)
+		if err := o.setPasswords(ctx, tx, jobs); err != nil {
+			return err
+		}
 		o.at(PointOrderClaimed)
 		return o.setSenders(ctx, tx, jobs)
 	})
@@ -149,6 +156,35 @@ func (o *Orderer) claimFrom(ctx context.Context, after time.Time, afterID uuid.U
 	}
 	o.numbers.store(time.Time{}, uuid.Nil, last.no) // empty when none was left after it: the next claim starts over
 	return jobs, short, nil
+}
+
+// setPasswords gives each job that has none a delivery password, in the commit of its intent: a repeated order must tell
+// EMS the same.
+func (o *Orderer) setPasswords(ctx context.Context, tx *sqlx.Tx, jobs []orderJob) error {
+	if !o.opts.Password {
+		return nil
+	}
+	var ids []string
+	var sealed pq.ByteaArray
+	for i := range jobs {
+		j := &jobs[i]
+		if len(j.Password) > 0 {
+			continue
+		}
+		password, err := newPassword()
+		if err != nil {
+			return err
+		}
+		j.Password = o.vault.Seal(vault.ColumnPassword, j.ID, password.Reveal())
+		ids, sealed = append(ids, j.ID.String()), append(sealed, j.Password)
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `
+		UPDATE deliveries d SET password_sealed = p.sealed FROM unnest($1::uuid[], $2::bytea[]) AS p(id, sealed) WHERE d.id = p.id`,
+		pq.Array(ids), sealed)
+	return err
 }
 
 // setSenders gives each job its sender: the station that handled the application, when its record is complete, for the

@@ -30,7 +30,8 @@ func (o *Orderer) claimReconciles(ctx context.Context, limit int, wall, until ti
 				FROM claimed c WHERE a.delivery_id = c.id AND a.outcome IS NULL AND a.call <> 'cancel'
 			)
 			SELECT c.id, c.attempts, c.reconciles, c.order_no, c.waybill_no, c.number_mode, c.payment_method, c.name_sealed, c.phone_sealed,
-				c.address_sealed, c.province, c.city, c.county, c.station_code, c.cancel_requested,
+				c.address_sealed, c.id_no_sealed, c.id_checked, c.password_sealed, c.province, c.city, c.county, c.station_code,
+				c.cancel_requested,
 				EXISTS (SELECT 1 FROM unwanted_waybills u WHERE u.delivery_id = c.id AND u.cancelled_at IS NULL) AS unwanted,
 				coalesce(last.outcome, 'unknown') AS last_outcome, coalesce(last.ret_code, '') AS last_ret_code,
 				coalesce(last.detail, '') AS last_detail

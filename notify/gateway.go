@@ -32,7 +32,7 @@ type ReceiptReader interface {
 type SMS struct {
 	AttemptID uuid.UUID // travels along and comes back in receipts and queries
 	Phone     vault.Secret
-	Milestone Milestone
+	Milestone Milestone         // the template: a milestone, or one of PasswordTemplates
 	Vars      map[string]string // what Fields gives
 	Segments  int               // of our own text, as the carriers count
 }

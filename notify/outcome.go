@@ -72,7 +72,7 @@ func (r *sendRound) outcome(j *sendJob, p reply, wall time.Time) settling {
 		}
 	case Configuration:
 		s.messageState, s.next = queued, wall
-		if gateway, again := r.gateways.pick(j.Milestone, j.unsentAt, wall); gateway == nil {
+		if gateway, again := r.gateways.pick(j.template(), j.unsentAt, wall); gateway == nil {
 			s.next = again
 		}
 	case Unsent:
@@ -124,7 +124,7 @@ func (r *sendRound) learn(j *sendJob, p reply, wall time.Time) {
 	}
 	key := stopKey{gateway: name}
 	if p.err.ThisTemplate {
-		key.milestone = j.Milestone
+		key.milestone = j.template()
 	}
 	if r.gateways.stop(key, wall, wall.Add(r.opts.StopFor)) {
 		r.metrics.gatewayStopped(name, true)

@@ -283,7 +283,7 @@ func (r *sendRound) sort(jobs []*sendJob, now, wall time.Time) (send []*sendJob,
 			parkings = append(parkings, parking{id: j.ID, milestone: j.Milestone, state: queued, verdict: Hold, reason: "等待同一投递的上一条短信发出", next: wall.Add(inFlightWait)})
 			continue
 		}
-		gateway, again := r.gateways.pick(j.Milestone, j.unsentAt, wall)
+		gateway, again := r.gateways.pick(j.template(), j.unsentAt, wall)
 		if gateway == nil {
 			parkings = append(parkings, parking{id: j.ID, milestone: j.Milestone, state: queued, verdict: Hold, reason: "短信网关暂停使用，待运维处理后自动发送", next: again})
 			continue
@@ -296,6 +296,15 @@ func (r *sendRound) sort(jobs []*sendJob, now, wall time.Time) (send []*sendJob,
 
 func (j *sendJob) message() Message {
 	return Message{Milestone: j.Milestone, Position: j.Position, EventAt: j.EventAt, Vars: j.vars}
+}
+
+// template names the text: that of the milestone, or the one with the password that the resident needs at the door. A
+// gateway that lacks it is passed over, or the message waits: without the password it would be no use.
+func (j *sendJob) template() Milestone {
+	if len(j.Password) > 0 {
+		return j.Milestone.withPassword()
+	}
+	return j.Milestone
 }
 
 func (j *sendJob) situation() Situation {
@@ -388,12 +397,21 @@ func (r *sendRound) compose(j *sendJob) (SMS, *SendError) {
 		r.log.Error("a name cannot be unsealed", "delivery", j.DeliveryID.String(), "err", err)
 		return SMS{}, &SendError{Class: Unsent, Code: codeUnseal}
 	}
-	vars := Fields(j.Milestone, name.Reveal(), j.facts())
-	text, err := Render(j.Milestone, vars)
+	facts := j.facts()
+	if len(j.Password) > 0 {
+		password, err := r.vault.Unseal(vault.ColumnPassword, j.DeliveryID, j.Password)
+		if err != nil {
+			r.log.Error("a delivery password cannot be unsealed", "delivery", j.DeliveryID.String(), "err", err)
+			return SMS{}, &SendError{Class: Unsent, Code: codeUnseal}
+		}
+		facts.Password = password.Reveal()
+	}
+	vars := Fields(j.template(), name.Reveal(), facts)
+	text, err := Render(j.template(), vars)
 	if err != nil {
 		return SMS{}, &SendError{Class: Permanent, Code: codeText, Message: err.Error()}
 	}
-	return SMS{AttemptID: j.attempt, Phone: phone, Milestone: j.Milestone, Vars: vars, Segments: Segments(r.opts.Signature, text)}, nil
+	return SMS{AttemptID: j.attempt, Phone: phone, Milestone: j.template(), Vars: vars, Segments: Segments(r.opts.Signature, text)}, nil
 }
 
 func (j *sendJob) facts() Facts {

@@ -33,6 +33,7 @@ type sendJob struct {
 	HeldUntil  string         `db:"held_until"` // yyyy-mm-dd or empty
 	Phone      []byte         `db:"phone_sealed"`
 	Name       []byte         `db:"name_sealed"`
+	Password   []byte         `db:"password_sealed"` // empty: the delivery has none
 
 	vars     Vars
 	told     []Told
@@ -59,7 +60,8 @@ func claimDue(ctx context.Context, tx *sqlx.Tx, after cursor, now, wall time.Tim
 	err := tx.SelectContext(ctx, &jobs, `
 		SELECT m.id, m.delivery_id, m.milestone, m.position, m.event_at, m.vars, m.not_before, m.tries,
 			d.status, coalesce(d.waybill_no, '') AS waybill_no, d.fee_fen, d.paid_fen,
-			coalesce(to_char(d.held_until, 'YYYY-MM-DD'), '') AS held_until, d.phone_sealed, d.name_sealed
+			coalesce(to_char(d.held_until, 'YYYY-MM-DD'), '') AS held_until, d.phone_sealed, d.name_sealed,
+			coalesce(d.password_sealed, '') AS password_sealed
 		FROM messages m JOIN deliveries d ON d.id = m.delivery_id
 		WHERE m.state = 'queued' AND m.not_before <= $1 AND (m.next_attempt_at IS NULL OR m.next_attempt_at <= $2)
 			AND (m.not_before, m.id) > ($3, $4)
@@ -191,7 +193,7 @@ func insertAttempts(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob, now, wall
 	ids, messages, gateways, templates := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	for i, j := range jobs {
 		ids[i], messages[i], gateways[i] = j.attempt.String(), j.ID.String(), j.gateway.Name()
-		templates[i] = string(j.Milestone) + "/" + textVersion
+		templates[i] = string(j.template()) + "/" + textVersion
 	}
 	_, err := tx.ExecContext(ctx, `
 		WITH a AS MATERIALIZED (

@@ -42,6 +42,30 @@ var texts = map[Milestone]string{
 	Delivered:      "${name}您好，EMS登记您的居住证（邮件${no}）已签收。如未收到请速致电" + hotline,
 	Returned:       "${name}您好，您的居住证邮件${no}未能送达，已退回受理派出所，请前往领取。咨询" + hotline,
 	Cancelled:      "${name}您好，您的居住证寄递已取消，如已缴邮费将予退还。咨询" + hotline,
+
+	HandedOverPassword:     "${name}您好，居住证已交EMS，邮件${no}，签收密码${code}，勿外传。咨询" + hotline,
+	OutForDeliveryPassword: "${name}您好，居住证${no}正在派送，请凭证件和密码${code}本人签收。咨询" + hotline,
+}
+
+// Texts with the delivery password (密码投递), which the courier asks for at the door: it reaches the resident by these
+// messages only. They are templates of their own at a gateway.
+const (
+	HandedOverPassword     Milestone = "handed_over_password"
+	OutForDeliveryPassword Milestone = "out_for_delivery_password"
+)
+
+// PasswordTemplates lists the templates that deliveries with a password need beside those of the milestones.
+var PasswordTemplates = []Milestone{HandedOverPassword, OutForDeliveryPassword}
+
+// withPassword is the template for a milestone of a delivery that has a password.
+func (m Milestone) withPassword() Milestone {
+	switch m {
+	case HandedOver:
+		return HandedOverPassword
+	case OutForDelivery:
+		return OutForDeliveryPassword
+	}
+	return m
 }
 
 // withoutDay is for an envelope of which nobody said how long it waits.
@@ -67,6 +91,7 @@ type Facts struct {
 	WaybillNo string
 	DueFen    int64     // still to pay
 	LastDay   time.Time // of collection, zero when unknown
+	Password  string    // six digits; empty when the delivery has none
 }
 
 // Fields gives the variables of a milestone's text. fullName is masked here and goes no further.
@@ -76,6 +101,7 @@ func Fields(m Milestone, fullName string, f Facts) map[string]string {
 		"no":   strings.ReplaceAll(f.WaybillNo, "-", ""), // gateways refuse hyphens in numbers (A.3)
 		"fee":  yuan(f.DueFen),
 		"day":  withoutDay,
+		"code": f.Password,
 	}
 	if !f.LastDay.IsZero() {
 		all["day"] = f.LastDay.In(beijing).Format("1月2日")

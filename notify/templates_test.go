@@ -10,12 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var longFacts = Facts{WaybillNo: "1200000001417", DueFen: 123_45, LastDay: time.Date(2026, 12, 31, 0, 0, 0, 0, beijing)}
+var longFacts = Facts{WaybillNo: "1200000001417", DueFen: 123_45, LastDay: time.Date(2026, 12, 31, 0, 0, 0, 0, beijing), Password: "012345"}
 
 func TestEveryTextIsOneSegmentAndHoldsItsDuties(t *testing.T) {
 	t.Parallel()
 	forbidden := regexp.MustCompile(`(?i)https?:|www\.|1[3-9][0-9]{9}|【|】|\[|\]|回复|退订|R$|代办证件|贷款|移民|移动|联通|电信`)
-	for _, m := range Milestones {
+	for _, m := range slices.Concat(Milestones, PasswordTemplates) {
 		text, err := Render(m, Fields(m, "欧阳娜娜", longFacts))
 		if err != nil {
 			t.Errorf("%s: %v", m, err)
@@ -36,11 +36,17 @@ func TestEveryTextIsOneSegmentAndHoldsItsDuties(t *testing.T) {
 		if !strings.HasPrefix(text, "欧**您好") || strings.Contains(text, "阳") || strings.Contains(text, "${") {
 			t.Errorf("%s: %s", m, text)
 		}
+		if slices.Contains(PasswordTemplates, m) != strings.Contains(text, "012345") {
+			t.Errorf("%s tells or lacks the password: %s", m, text)
+		}
+		if slices.Contains(PasswordTemplates, m) {
+			continue
+		}
 		if Text(m) == "" || m.Title() == "" || callActions[m] == "" {
 			t.Errorf("%s lacks text, title or action", m)
 		}
 	}
-	if len(texts) != len(Milestones) || len(tellable) != len(Milestones) {
+	if len(texts) != len(Milestones)+len(PasswordTemplates) || len(tellable) != len(Milestones) {
 		t.Errorf("%d texts, %d milestones", len(texts), len(Milestones))
 	}
 }

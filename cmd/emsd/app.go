@@ -119,7 +119,7 @@ func (a *app) makeNotify() error {
 			if err != nil {
 				return err
 			}
-			for _, m := range a.aliyun.MissingTemplates() {
+			for _, m := range a.aliyun.MissingTemplates(a.cfg.EMS.DeliveryPassword) {
 				a.log.Warn("aliyun has no template for a milestone: its messages take another gateway, or wait", "milestone", m)
 			}
 			list = append(list, a.aliyun)
@@ -365,7 +365,8 @@ func (c EMSConfig) client(clock courier.Clock) ems.Config {
 
 func (c Config) orderOptions() courier.OrderOptions {
 	o := courier.OrderOptions{Numbers: c.EMS.Numbers, LowWater: c.NumbersLow, RefillTo: c.NumbersRefill, Concurrency: c.OrderConcurrency,
-		Lease: c.OrderLease, WeightG: c.WeightG, Sender: c.Sender.party(), Hook: crashHook()}
+		Lease: c.OrderLease, WeightG: c.WeightG, Sender: c.Sender.party(), Remarks: c.OrderRemarks, RecipientID: c.EMS.RecipientID,
+		Password: c.EMS.DeliveryPassword, Hook: crashHook()}
 	if c.quickRetries {
 		o.ReconcileAfter, o.ReconcileMax, o.RetryAfter, o.RetryMax, o.Reconciles = 300*time.Millisecond, time.Second, 200*time.Millisecond, time.Second, 40
 	}

@@ -9,9 +9,11 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/caarlos0/env/v11"
 )
@@ -51,6 +53,7 @@ type Config struct {
 	NumbersLow       int           `env:"NUMBERS_LOW" envDefault:"200"`
 	NumbersRefill    int           `env:"NUMBERS_REFILL" envDefault:"999"`
 	WeightG          int           `env:"WEIGHT_G" envDefault:"80"`
+	OrderRemarks     string        `env:"ORDER_REMARKS" envDefault:"证件类邮件，请核对收件人身份证件后当面交本人签收，请勿投放快递柜或门口。"`
 	KeepAnswersDays  int           `env:"KEEP_ANSWERS_DAYS" envDefault:"90"`
 	KeepTracesMonths int           `env:"KEEP_TRACES_MONTHS" envDefault:"24"`
 	DatabasePool     int           `env:"DATABASE_POOL" envDefault:"16"`
@@ -70,6 +73,13 @@ type EMSConfig struct {
 	Concurrency   int           `env:"CONCURRENCY" envDefault:"64"`
 	Timeout       time.Duration `env:"TIMEOUT" envDefault:"15s"`
 	CAFile        string        `env:"CA_FILE"`
+
+	// What the contract with EMS allows: the holder's ID number for the courier to check, a password at the door (密码投递),
+	// and the interface code for changes after hand-over (SPEC 5.27), which no document states.
+	RecipientID      bool   `env:"RECIPIENT_ID"`
+	DeliveryPassword bool   `env:"DELIVERY_PASSWORD"`
+	InterveneAPI     string `env:"INTERVENE_API"`
+	InterveneNames   string `env:"INTERVENE_NAMES" envDefault:"table"`
 
 	retryWait, breakerPause time.Duration // for tests of a month in a minute; 0: the client's own
 }
@@ -210,6 +220,15 @@ func (c *Config) check() error {
 		if n <= 0 {
 			bad("%s: must be more than 0", name)
 		}
+	}
+	if n := utf8.RuneCountInString(c.OrderRemarks); n > 200 {
+		bad("EMSD_ORDER_REMARKS: %d characters, EMS takes 200", n)
+	}
+	if api := c.EMS.InterveneAPI; api != "" && !regexp.MustCompile(`^[0-9]{6}$`).MatchString(api) {
+		bad("EMSD_EMS_INTERVENE_API: %q is no interface code of six digits; empty leaves it to a telephone call", api)
+	}
+	if n := c.EMS.InterveneNames; n != "table" && n != "sample" {
+		bad("EMSD_EMS_INTERVENE_NAMES: %q is neither table nor sample", n)
 	}
 	if c.KeepAnswersDays < 0 {
 		bad("EMSD_KEEP_ANSWERS_DAYS: %d is negative; 0 keeps no answer of EMS's as it came", c.KeepAnswersDays)

@@ -68,16 +68,22 @@ func readNumbers(a *answer) ([]string, error) {
 
 // wireOrder is the message of 020003 (§2.1), in the form that was in production: enumerations as text, quantities as numbers.
 type wireOrder struct {
-	UserID     string      `json:"ecommerceUserId"`
-	OrderNo    string      `json:"logisticsOrderNo"`
-	CreatedAt  string      `json:"createdTime"`
-	SenderNo   string      `json:"senderNo"`
-	WaybillNo  string      `json:"waybillNo,omitempty"`
-	Contents   string      `json:"contentsAttribute"`
-	Product    string      `json:"bizProductNo"`
-	Payment    string      `json:"paymentMode"`
-	WeightG    int         `json:"weight,omitempty"`
-	Remarks    string      `json:"remarks,omitempty"`
+	UserID    string `json:"ecommerceUserId"`
+	OrderNo   string `json:"logisticsOrderNo"`
+	CreatedAt string `json:"createdTime"`
+	SenderNo  string `json:"senderNo"`
+	WaybillNo string `json:"waybillNo,omitempty"`
+	Contents  string `json:"contentsAttribute"`
+	Product   string `json:"bizProductNo"`
+	Payment   string `json:"paymentMode"`
+	WeightG   int    `json:"weight,omitempty"`
+	Remarks   string `json:"remarks,omitempty"`
+
+	PasswordFlag string `json:"deliveryPasswordFlag,omitempty"`
+	Password     string `json:"deliveryPassword,omitempty"`
+	IDType       string `json:"receiverAgentIdType,omitempty"`
+	IDNo         string `json:"receiverIdNo,omitempty"`
+
 	Sender     wireParty   `json:"sender"`
 	Recipient  wireParty   `json:"receiver"`
 	CargoItems []wireCargo `json:"cargos"`
@@ -98,6 +104,9 @@ type wireCargo struct {
 	WeightG  int    `json:"cargoWeight,omitempty"`
 }
 
+// residentID is receiverAgentIdType of the resident identity card; permits are issued on it.
+const residentID = "01"
+
 // document is contentsAttribute: a permit is a document.
 const document = "1"
 
@@ -109,7 +118,8 @@ func (c *Client) CreateWaybill(ctx context.Context, o courier.Order) (courier.Co
 		return courier.Confirmation{}, c.refuse(err)
 	}
 	var conf courier.Confirmation
-	err := c.order(ctx, apiOrder, marshal([]wireOrder{w}), private(w.Sender, w.Recipient), func(a *answer) (err error) {
+	hidden := append(private(w.Sender, w.Recipient), w.IDNo, w.Password)
+	err := c.order(ctx, apiOrder, marshal([]wireOrder{w}), hidden, func(a *answer) (err error) {
 		conf, err = readConfirmation(a, o.OrderNo)
 		return err
 	})
@@ -124,7 +134,7 @@ func (c *Client) wireOrder(o courier.Order) wireOrder {
 	if o.PaymentMode == 2 {
 		product = c.cfg.CollectProduct
 	}
-	return wireOrder{
+	w := wireOrder{
 		UserID:     c.cfg.SenderNo, // any value under 50 characters will do
 		OrderNo:    o.OrderNo,
 		CreatedAt:  wireTime(o.CreatedAt),
@@ -139,6 +149,13 @@ func (c *Client) wireOrder(o courier.Order) wireOrder {
 		Recipient:  party(o.Recipient),
 		CargoItems: []wireCargo{{Name: o.Contents, Quantity: 1, WeightG: o.WeightG}},
 	}
+	if w.IDNo = reveal(o.RecipientID); w.IDNo != "" {
+		w.IDType = residentID
+	}
+	if w.Password = reveal(o.Password); w.Password != "" {
+		w.PasswordFlag = "1"
+	}
+	return w
 }
 
 func party(p courier.Party) wireParty {
@@ -174,6 +191,12 @@ func checkOrder(o courier.Order, w wireOrder) *courier.CarrierError {
 	}
 	c.optional("remarks", o.Remarks, 200)
 	c.text("cargoName", o.Contents, 50)
+	if w.IDNo != "" && !isCode(w.IDNo, 15, 20) {
+		c.wrong("receiverIdNo", "15 to 20 letters and digits are wanted")
+	}
+	if w.Password != "" && (len(w.Password) != 6 || !onlyDigits(w.Password)) {
+		c.wrong("deliveryPassword", "six digits are wanted")
+	}
 	c.party("sender", w.Sender)
 	c.party("receiver", w.Recipient)
 	return c.err()

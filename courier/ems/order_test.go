@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"emsd/courier"
+	"emsd/courier/vault"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -397,5 +398,44 @@ func TestPushReplyIsTheDocuments(t *testing.T) {
 	}
 	if got := string(PushReply("", "", false)); got != `{"serialNo":"","code":"B00001","codeMessage":"未接收","senderNo":""}` {
 		t.Error(got)
+	}
+}
+
+func TestOrderTellsIDAndPasswordOnlyWhenItIsGivenThem(t *testing.T) {
+	t.Parallel()
+	c, s := clientOf(t, envelope("00000", "成功！", orderAnswer))
+	o := testOrder()
+	o.RecipientID, o.Password = vault.Conceal("11010519491231002X"), vault.Conceal("012345")
+	if _, err := c.CreateWaybill(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	const want = `"deliveryPasswordFlag":"1","deliveryPassword":"012345","receiverAgentIdType":"01","receiverIdNo":"11010519491231002X"`
+	if m := s.last("020003"); !strings.Contains(m, want) {
+		t.Errorf("message %s, want %s in it", m, want)
+	}
+	if _, err := c.CreateWaybill(t.Context(), testOrder()); err != nil {
+		t.Fatal(err)
+	}
+	if m := s.last("020003"); strings.Contains(m, "assword") || strings.Contains(m, "receiverIdNo") || strings.Contains(m, "AgentId") {
+		t.Errorf("an order without them: %s", m)
+	}
+	for _, bad := range []struct{ id, password string }{{"1101", ""}, {"", "12345"}, {"", "12345a"}} {
+		o := testOrder()
+		o.RecipientID, o.Password = vault.Conceal(bad.id), vault.Conceal(bad.password)
+		_, err := c.CreateWaybill(t.Context(), o)
+		if ce, ok := errors.AsType[*courier.CarrierError](err); !ok || ce.Kind != courier.RefusedByCarrier {
+			t.Errorf("ID %q and password %q: %v, want it refused before it leaves", bad.id, bad.password, err)
+		}
+	}
+}
+
+func TestARefusalRepeatsNeitherIDNorPassword(t *testing.T) {
+	t.Parallel()
+	c, _ := clientOf(t, envelope("B00001", "证件11010519491231002X与密码012345不符", `""`))
+	o := testOrder()
+	o.RecipientID, o.Password = vault.Conceal("11010519491231002X"), vault.Conceal("012345")
+	_, err := c.CreateWaybill(t.Context(), o)
+	if err == nil || strings.Contains(err.Error(), "012345") || strings.Contains(err.Error(), "0519491231") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -78,10 +79,15 @@ func (c *Client) Name() string { return "aliyun" }
 // Close closes the connections that are idle.
 func (c *Client) Close() { c.http.GetClient().CloseIdleConnections() }
 
-// MissingTemplates lists milestones that have no approved template: their messages wait, or take another gateway.
-func (c *Client) MissingTemplates() []notify.Milestone {
+// MissingTemplates lists what has no approved template: those messages wait, or take another gateway. With passwords the
+// texts that tell one are wanted too.
+func (c *Client) MissingTemplates(passwords bool) []notify.Milestone {
+	wanted := notify.Milestones
+	if passwords {
+		wanted = slices.Concat(wanted, notify.PasswordTemplates)
+	}
 	var missing []notify.Milestone
-	for _, m := range notify.Milestones {
+	for _, m := range wanted {
 		if c.cfg.Templates[string(m)] == "" {
 			missing = append(missing, m)
 		}

@@ -94,7 +94,7 @@ func (c Config) check() error {
 		wrong("TEMPLATES", "is missing: a JSON object, milestone to template code")
 	}
 	for milestone, code := range c.Templates {
-		if !slices.Contains(notify.Milestones, notify.Milestone(milestone)) {
+		if m := notify.Milestone(milestone); !slices.Contains(notify.Milestones, m) && !slices.Contains(notify.PasswordTemplates, m) {
 			wrong("TEMPLATES", fmt.Sprintf("%q is no milestone", milestone))
 		}
 		if !templateCode.MatchString(code) {
