@@ -66,6 +66,8 @@ type EventData struct {
 	Late      bool     `json:"late,omitempty"`       // the scan lay well behind when it was seen: no message
 	Withdrawn bool     `json:"withdrawn,omitempty"`  // the move follows from a voiding scan: no message
 
+	Grew bool `json:"-"` // no part of the event: the trace has grown, which deliveries.tracked_at tells
+
 	HandedOverAt string `json:"handed_over_at,omitempty"` // RFC 3339
 	RetainUntil  string `json:"retain_until,omitempty"`   // yyyy-mm-dd, of a return
 	Who          string `json:"who,omitempty"`            // holder or agent picked up; resident or clerk said so

@@ -50,27 +50,28 @@ func ApplyMoves(ctx context.Context, tx *sqlx.Tx, moves []Move) ([]uuid.UUID, er
 	}
 	n := len(moves)
 	ids, from, to, types := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
-	at, data := make([]time.Time, n), make([]string, n)
+	at, data, grew := make([]time.Time, n), make([]string, n), make([]bool, n)
 	for i, m := range moves {
 		if !m.From.MayBecome(m.To, m.Data.Rule) {
 			return nil, fmt.Errorf("move delivery %s: %s may not become %s", m.ID, m.From, m.To)
 		}
 		m.Data.From = m.From
 		ids[i], from[i], to[i], types[i], at[i] = m.ID.String(), string(m.From), string(m.To), string(StatusEvent(m.To)), m.At
-		data[i] = encodeData(m.Data)
+		data[i], grew[i] = encodeData(m.Data), m.Data.Grew
 	}
 	var moved []uuid.UUID
 	// Ordered by id so that two rounds lock the same deliveries in the same order.
 	err := tx.SelectContext(ctx, &moved, `
 		WITH m AS MATERIALIZED (
-			SELECT id, from_status, to_status, type, at, data
-			FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::jsonb[])
-				AS m(id, from_status, to_status, type, at, data)
+			SELECT id, from_status, to_status, type, at, data, grew
+			FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::jsonb[], $7::boolean[])
+				AS m(id, from_status, to_status, type, at, data, grew)
 		), locked AS MATERIALIZED (
 			SELECT d.id FROM deliveries d JOIN m ON m.id = d.id AND m.from_status = d.status ORDER BY d.id FOR UPDATE OF d
 		), moved AS (
 			UPDATE deliveries d
-			SET status = m.to_status, status_since = m.at, seq = d.seq + 1, updated_at = greatest(d.updated_at, m.at)
+			SET status = m.to_status, status_since = m.at, seq = d.seq + 1, updated_at = greatest(d.updated_at, m.at),
+				tracked_at = CASE WHEN m.grew THEN m.at ELSE d.tracked_at END
 			FROM m JOIN locked l ON l.id = m.id
 			WHERE d.id = m.id AND d.status = m.from_status
 			RETURNING d.id, d.seq, m.type, m.at, m.data
@@ -79,7 +80,7 @@ func ApplyMoves(ctx context.Context, tx *sqlx.Tx, moves []Move) ([]uuid.UUID, er
 			SELECT id, seq, type, at, data FROM moved
 		)
 		SELECT id FROM moved`,
-		pq.Array(ids), pq.Array(from), pq.Array(to), pq.Array(types), timeArray(at), pq.Array(data))
+		pq.Array(ids), pq.Array(from), pq.Array(to), pq.Array(types), timeArray(at), pq.Array(data), pq.Array(grew))
 	if err != nil {
 		return nil, fmt.Errorf("apply %d moves: %w", n, err)
 	}
@@ -106,21 +107,22 @@ func AppendEvents(ctx context.Context, tx *sqlx.Tx, events []NewEvent) error {
 		return nil
 	}
 	n := len(events)
-	ids, types, at, data := make([]string, n), make([]string, n), make([]time.Time, n), make([]string, n)
+	ids, types, at, data, grew := make([]string, n), make([]string, n), make([]time.Time, n), make([]string, n), make([]bool, n)
 	for i, e := range events {
-		ids[i], types[i], at[i], data[i] = e.DeliveryID.String(), string(e.Type), e.At, encodeData(e.Data)
+		ids[i], types[i], at[i], data[i], grew[i] = e.DeliveryID.String(), string(e.Type), e.At, encodeData(e.Data), e.Data.Grew
 	}
 	var written int
 	err := tx.GetContext(ctx, &written, `
 		WITH e AS MATERIALIZED (
-			SELECT id, type, at, data, ord, row_number() OVER (PARTITION BY id ORDER BY ord) AS nth
-			FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::jsonb[]) WITH ORDINALITY AS e(id, type, at, data, ord)
+			SELECT id, type, at, data, grew, ord, row_number() OVER (PARTITION BY id ORDER BY ord) AS nth
+			FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::jsonb[], $5::boolean[]) WITH ORDINALITY AS e(id, type, at, data, grew, ord)
 		), n AS MATERIALIZED (
-			SELECT id, count(*)::integer AS more, max(at) AS at FROM e GROUP BY id
+			SELECT id, count(*)::integer AS more, max(at) AS at, max(at) FILTER (WHERE grew) AS grew_at FROM e GROUP BY id
 		), locked AS MATERIALIZED (
 			SELECT d.id FROM deliveries d JOIN n ON n.id = d.id ORDER BY d.id FOR UPDATE OF d
 		), counted AS (
-			UPDATE deliveries d SET seq = d.seq + n.more, updated_at = greatest(d.updated_at, n.at)
+			UPDATE deliveries d
+			SET seq = d.seq + n.more, updated_at = greatest(d.updated_at, n.at), tracked_at = coalesce(n.grew_at, d.tracked_at)
 			FROM n JOIN locked l ON l.id = n.id
 			WHERE d.id = n.id
 			RETURNING d.id, d.seq - n.more AS before
@@ -130,7 +132,7 @@ func AppendEvents(ctx context.Context, tx *sqlx.Tx, events []NewEvent) error {
 			RETURNING 1
 		)
 		SELECT count(*) FROM logged`,
-		pq.Array(ids), pq.Array(types), timeArray(at), pq.Array(data))
+		pq.Array(ids), pq.Array(types), timeArray(at), pq.Array(data), pq.Array(grew))
 	if err != nil {
 		return fmt.Errorf("append %d events: %w", n, err)
 	}

@@ -22,6 +22,7 @@ type standing struct {
 	status    courier.Status
 	since     time.Time
 	idChecked bool
+	atStation bool // the issuing station has scanned it in: no scan of EMS's moves it from there
 }
 
 // news is everything that one changed trace does to its delivery.
@@ -88,7 +89,7 @@ func digest(a *asked, st standing, known []kept, r rules, hash func(courier.Scan
 	switch {
 	case st.status == courier.Cancelled:
 		n.afterCancelling(r.book, now)
-	case tracked(st.status):
+	case tracked(st.status) && !st.atStation:
 		n.follow(after, before, st, now)
 	}
 	if n.move == nil && len(n.fresh)+len(n.retold) > 0 {
@@ -201,6 +202,7 @@ func (n *news) data(s courier.Scan, now time.Time) courier.EventData {
 		ScanAt:    s.At.In(beijing).Format(time.RFC3339),
 		ScanCode:  s.Code,
 		Late:      now.Sub(s.At) > lateAfter,
+		Grew:      n.grew,
 	}
 	if n.heldUntil != nil {
 		d.HeldUntil = *n.heldUntil

@@ -106,7 +106,9 @@ func (p *Poller) storeNews(ctx context.Context, tx *sqlx.Tx, changed []*asked, n
 // readStandings locks the deliveries, in order of id as everybody does, and reads how they stand.
 func readStandings(ctx context.Context, tx *sqlx.Tx, ids []string) (map[uuid.UUID]standing, error) {
 	rows, err := tx.QueryContext(ctx, `
-		SELECT id, status, status_since, id_checked FROM deliveries WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE`, pq.Array(ids))
+		SELECT id, status, status_since, id_checked,
+			status = 'returned' AND EXISTS (SELECT 1 FROM returns r WHERE r.delivery_id = deliveries.id)
+		FROM deliveries WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE`, pq.Array(ids))
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +117,7 @@ func readStandings(ctx context.Context, tx *sqlx.Tx, ids []string) (map[uuid.UUI
 	for rows.Next() {
 		var id uuid.UUID
 		var st standing
-		if err := rows.Scan(&id, &st.status, &st.since, &st.idChecked); err != nil {
+		if err := rows.Scan(&id, &st.status, &st.since, &st.idChecked, &st.atStation); err != nil {
 			return nil, err
 		}
 		found[id] = st
@@ -200,7 +202,7 @@ func writeNews(ctx context.Context, tx *sqlx.Tx, v *vault.Vault, all []news, now
 	if err := courier.OpenCases(ctx, tx, open); err != nil {
 		return err
 	}
-	if err := writeDeliveries(ctx, tx, all, now); err != nil {
+	if err := writeDeliveries(ctx, tx, all); err != nil {
 		return fmt.Errorf("write the deliveries: %w", err)
 	}
 	if err := writeWaybills(ctx, tx, all); err != nil {
@@ -282,16 +284,14 @@ func (c *columns) seal(v *vault.Vault, column string) {
 	}
 }
 
-// writeDeliveries writes what scans say beyond the status: when the trace grew, who received the envelope, how long it
-// waits.
-func writeDeliveries(ctx context.Context, tx *sqlx.Tx, all []news, now time.Time) error {
+// writeDeliveries writes who received the envelope, or how long it waits, where that has changed. When the trace grew is
+// written with its event: a second update of the row would cost as much again as all the rest of the news.
+func writeDeliveries(ctx context.Context, tx *sqlx.Tx, all []news) error {
 	var ids []string
-	var grew []bool
 	var receivers, days []*string
 	for i := range all {
-		if n := &all[i]; n.grew || n.receiver != nil || n.heldUntil != nil {
-			ids, grew = append(ids, n.delivery.String()), append(grew, n.grew)
-			receivers, days = append(receivers, n.receiver), append(days, n.heldUntil)
+		if n := &all[i]; n.receiver != nil || n.heldUntil != nil {
+			ids, receivers, days = append(ids, n.delivery.String()), append(receivers, n.receiver), append(days, n.heldUntil)
 		}
 	}
 	if len(ids) == 0 {
@@ -299,13 +299,12 @@ func writeDeliveries(ctx context.Context, tx *sqlx.Tx, all []news, now time.Time
 	}
 	_, err := tx.ExecContext(ctx, `
 		UPDATE deliveries d
-		SET tracked_at = CASE WHEN u.grew THEN $5 ELSE d.tracked_at END,
-			receiver = coalesce(u.receiver, d.receiver),
+		SET receiver = coalesce(u.receiver, d.receiver),
 			held_until = CASE WHEN u.day IS NULL THEN d.held_until ELSE nullif(u.day, '')::date END
-		FROM unnest($1::uuid[], $2::boolean[], $3::text[], $4::text[]) AS u(id, grew, receiver, day)
-		WHERE d.id = u.id AND (u.grew OR coalesce(u.receiver, d.receiver) <> d.receiver
+		FROM unnest($1::uuid[], $2::text[], $3::text[]) AS u(id, receiver, day)
+		WHERE d.id = u.id AND (coalesce(u.receiver, d.receiver) <> d.receiver
 			OR u.day IS NOT NULL AND d.held_until IS DISTINCT FROM nullif(u.day, '')::date)`,
-		pq.Array(ids), pq.Array(grew), pq.Array(receivers), pq.Array(days), now)
+		pq.Array(ids), pq.Array(receivers), pq.Array(days))
 	return err
 }
 
