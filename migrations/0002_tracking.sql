@@ -177,7 +177,7 @@ ALTER TABLE deliveries
     ADD COLUMN receiver        text NOT NULL DEFAULT '', -- class of who or what received it, as it stands now
     ADD COLUMN id_checked      boolean NOT NULL DEFAULT false, -- the order told EMS to check an identity document
     ADD COLUMN password_sealed bytea;                   -- six digits that the courier asks for (密码投递)
-CREATE INDEX deliveries_stall ON deliveries (status, tracked_at, id)
+CREATE INDEX deliveries_stall ON deliveries (status, tracked_at, id) INCLUDE (status_since)
     WHERE status IN ('ordered', 'accepted', 'in_transit', 'out_for_delivery', 'attempt_failed', 'held', 'returning');
 
 CREATE INDEX cases_delivery ON cases (delivery_id, opened_at);
@@ -215,16 +215,13 @@ CREATE TABLE readdressings (
     asked_at        timestamptz NOT NULL,
     asked_by        text NOT NULL,
     reason          text NOT NULL,
-    name_sealed     bytea NOT NULL,
-    phone_sealed    bytea NOT NULL,
     address_sealed  bytea NOT NULL,
-    phone_lookup    bytea NOT NULL,
     province        text NOT NULL,
     city            text NOT NULL,
     county          text NOT NULL,
     old_waybill_no  text NOT NULL,
     ended_at        timestamptz,
-    outcome         text CONSTRAINT readdressings_outcome CHECK (outcome IN ('ordered_anew', 'refused', 'overtaken')),
+    outcome         text CONSTRAINT readdressings_outcome CHECK (outcome IN ('ordered_anew', 'refused', 'overtaken', 'cancelled')),
     CONSTRAINT readdressings_ended CHECK ((ended_at IS NULL) = (outcome IS NULL))
 );
 
@@ -280,11 +277,15 @@ CREATE TABLE journeys (
     ordered_at        timestamptz NOT NULL,
     accepted_at       timestamptz,
     first_attempt_at  timestamptz,  -- 704, 705, 747 … whichever came first
-    first_attempt_ok  boolean,
+    first_attempt_ok  boolean,      -- delivered at once, to somebody who may have it
     ended_at          timestamptz,
-    outcome           text          -- final status
+    outcome           text,         -- final status
+    days              integer GENERATED ALWAYS AS (CASE WHEN outcome = 'delivered' AND ended_at >= accepted_at THEN
+                          (ended_at AT TIME ZONE 'Asia/Shanghai')::date - (accepted_at AT TIME ZONE 'Asia/Shanghai')::date END) STORED,
+    CONSTRAINT journeys_ended_with_outcome CHECK ((ended_at IS NULL) = (outcome IS NULL))
 );
-CREATE INDEX journeys_route ON journeys (station_code, province, city, county, ended_at) WHERE outcome = 'delivered';
+CREATE INDEX journeys_route ON journeys (station_code, province, city, county, ended_at) INCLUDE (days) WHERE outcome = 'delivered';
+CREATE INDEX journeys_province ON journeys (province, ended_at) INCLUDE (days) WHERE outcome = 'delivered';
 CREATE INDEX journeys_ended ON journeys (ended_at) WHERE ended_at IS NOT NULL;
 
 -- Makes the partition of one month (Beijing); rows that already lie in the default partition move into it.
