@@ -45,6 +45,7 @@ type app struct {
 	poller    *tracking.Poller
 	hints     *tracking.Hints
 	staller   *tracking.Staller
+	journeys  *tracking.Chronicler
 	timeline  *tracking.Reader
 	planner   *notify.Planner
 	sender    *notify.Sender
@@ -93,6 +94,7 @@ func newApp(ctx context.Context, cfg Config, clock courier.Clock, log *slog.Logg
 		tracking.Options{Concurrency: cfg.EMS.Concurrency, Rate: cfg.EMS.Rate, KeepAnswers: cfg.KeepAnswersDays > 0}, log, tracking.NewMetrics(a.reg))
 	a.hints = tracking.NewHints(a.db)
 	a.staller = tracking.NewStaller(a.db, clock, log, tracking.NewStallMetrics(a.reg))
+	a.journeys = tracking.NewChronicler(a.db, clock)
 	a.timeline = tracking.NewReader(a.db)
 	if err = a.makeNotify(); err != nil {
 		return nil, err
@@ -161,6 +163,7 @@ func (a *app) makeSchedule() {
 	s.add("keys", spec.Keys, a.keys)
 	s.add("fees", spec.Fees, a.fees.Round)
 	s.add("stall", spec.Stall, a.stall)
+	s.add("journeys", spec.Journeys, a.journeys.Round, courier.WakePublished)
 	s.add("purge", spec.Purge, a.purge)
 	a.schedule = s
 	names := make([]string, len(s.rounds))

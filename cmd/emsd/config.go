@@ -120,6 +120,7 @@ type Schedule struct {
 	Keys      string `env:"KEYS" envDefault:"@every 1m"`
 	Fees      string `env:"FEES" envDefault:"30 2 * * *"`
 	Stall     string `env:"STALL" envDefault:"*/10 * * * *"`
+	Journeys  string `env:"JOURNEYS" envDefault:"@every 1m"`
 	Purge     string `env:"PURGE" envDefault:"15 3 * * *"`
 }
 
@@ -308,7 +309,7 @@ func (a Aliyun) templates() (map[string]string, error) {
 func (s Schedule) specs() map[string]string {
 	return map[string]string{
 		"order": s.Order, "numbers": s.Numbers, "reconcile": s.Reconcile, "cancel": s.Cancel, "label": s.Label, "poll": s.Poll,
-		"publish": s.Publish, "send": s.Send, "resolve": s.Resolve, "inbox": s.Inbox, "keys": s.Keys, "fees": s.Fees, "stall": s.Stall, "purge": s.Purge,
+		"publish": s.Publish, "send": s.Send, "resolve": s.Resolve, "inbox": s.Inbox, "keys": s.Keys, "fees": s.Fees, "stall": s.Stall, "journeys": s.Journeys, "purge": s.Purge,
 	}
 }
 
