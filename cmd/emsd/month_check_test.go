@@ -138,7 +138,7 @@ func (m *month) checkCases(t *testing.T) {
 			drawn[e.no] != emssim.OutcomeAgent {
 			t.Errorf("%s was given to its holder and has the open cases %q", e, r.Open)
 		}
-		if !r.Status.Final() && !has(r.Open, courier.CaseStalled) && staller {
+		if !r.Status.Final() && !has(r.Open, courier.CaseStalled) {
 			t.Errorf("%s rests at %s and no clerk knows: open cases %q", e, r.Status, r.Open)
 		}
 	}
@@ -243,6 +243,9 @@ func (m *month) scans(t *testing.T) map[uuid.UUID][]monthScan {
 
 // checkScans (I-6): what EMS shows is what is stored, and folding it gives the stored status.
 func (m *month) checkScans(t *testing.T) {
+	if report, err := m.app.refolder().Refold(t.Context(), tracking.RefoldScope{}, "test", true); err != nil || report.Changed > 0 || report.Looked != len(m.envelopes) {
+		t.Errorf("computed again from %d of %d traces, %d would change: %q, %v", report.Looked, len(m.envelopes), report.Changed, report.Lines(), err)
+	}
 	stored := m.scans(t)
 	book := tracking.DefaultRulebook()
 	type identity struct {
@@ -387,6 +390,3 @@ func (m *month) checkLog(t *testing.T) {
 		}
 	}
 }
-
-// staller says whether envelopes that rest for too long get a case.
-const staller = false

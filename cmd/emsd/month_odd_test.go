@@ -89,7 +89,7 @@ func oddJourneys() []oddJourney {
 }
 
 // begin gives EMS the journey of an odd envelope.
-func (m *month) begin(e *envelope) error {
+func (m *month) begin(e *envelope, waybillNo string) error {
 	now := m.clock.now()
 	y, mo, d := now.In(beijing).Date()
 	base := time.Date(y, mo, d+1, 10, 0, 0, 0, beijing)
@@ -109,17 +109,17 @@ func (m *month) begin(e *envelope) error {
 			s.AttemptCode = o.who
 		}
 		if i == 0 { // in the place of the journey that EMS would make up
-			if err := m.ems.SetJourney(e.no, emssim.Journey{Events: []emssim.JourneyEvent{{OpCode: "651", After: 500 * 24 * hour}}}); err != nil {
+			if err := m.ems.SetJourney(waybillNo, emssim.Journey{Events: []emssim.JourneyEvent{{OpCode: "651", After: 500 * 24 * hour}}}); err != nil {
 				return err
 			}
 		}
-		if err := m.ems.AddScan(e.no, s); err != nil {
+		if err := m.ems.AddScan(waybillNo, s); err != nil {
 			return err
 		}
 	}
 	if e.odd.again != "" {
 		m.deeds = append(m.deeds, deed{last.Add(24 * hour), func() error {
-			return m.ems.AddScan(e.no, emssim.Scan{OpCode: e.odd.again, Rewrite: true, OpDesc: "【示例】妥投，本人签收，感谢使用"})
+			return m.ems.AddScan(waybillNo, emssim.Scan{OpCode: e.odd.again, Rewrite: true, OpDesc: "【示例】妥投，本人签收，感谢使用"})
 		}})
 	}
 	return nil

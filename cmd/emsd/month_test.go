@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -50,8 +51,10 @@ type month struct {
 
 	envelopes []*envelope
 	byID      map[uuid.UUID]*envelope
-	pending   int // envelopes whose journeys are not set yet
+	byOrder   map[string]*envelope
+	directed  int // orders of the simulator's books that have their journeys
 	deeds     []deed
+	rng       *rand.Rand
 	steps     int
 }
 
@@ -101,7 +104,7 @@ var orderFaults = append([]emssim.FaultKind{emssim.DuplicateWaybill}, traceFault
 
 func newMonth(t *testing.T, seed uint64) *month {
 	t.Helper()
-	m := &month{byID: map[uuid.UUID]*envelope{}, stepped: newStepped(t, monthStart,
+	m := &month{byID: map[uuid.UUID]*envelope{}, byOrder: map[string]*envelope{}, rng: rand.New(rand.NewPCG(seed, 0)), stepped: newStepped(t, monthStart,
 		emssim.Config{Seed: seed, LateScans: 0.1, RepeatScans: 0.1, OddTraces: 0.1, LabelDelay: 5 * time.Second,
 			PushLose: 0.05, PushDuplicate: 0.05, PushDisorder: 0.05, PushForged: 0.03, PushStrange: 0.02},
 		smssim.Config{Seed: seed, Hang: 20 * time.Millisecond, QueryLag: time.Minute, Undelivered: 0.01,
@@ -181,40 +184,46 @@ func (m *month) take(envelopes []*envelope) {
 		}
 		envelopes[i].id = r.Delivery.ID
 		m.byID[r.Delivery.ID] = envelopes[i]
+		m.byOrder["RP"+strings.ReplaceAll(r.Delivery.ID.String(), "-", "")] = envelopes[i]
 	}
-	m.pending += len(envelopes)
 }
 
-// direct tells the simulator what is to become of envelopes that it has just got.
+// direct tells the simulator what is to become of the orders that it has got since, also of those whose reply was lost.
 func (m *month) direct() {
 	m.t.Helper()
-	if m.pending == 0 {
-		return
-	}
-	var rows []struct {
-		ID uuid.UUID `db:"id"`
-		No string    `db:"waybill_no"`
-	}
-	if err := m.app.db.Select(&rows, `SELECT id, waybill_no FROM deliveries WHERE status = 'ordered'`); err != nil {
-		m.t.Fatal(err)
-	}
-	for _, r := range rows {
-		e := m.byID[r.ID]
-		if e == nil || e.no != "" {
-			continue
+	orders := m.ems.Ledger().Orders
+	for _, o := range orders[m.directed:] {
+		e := m.byOrder[o.OrderNo]
+		if e == nil {
+			m.t.Fatalf("EMS has the order %s, which is nobody's", o.OrderNo)
 		}
-		e.no = r.No
-		m.pending--
 		var err error
 		switch {
+		case o.Cancelled:
 		case e.odd != nil:
-			err = m.begin(e)
+			err = m.begin(e, o.WaybillNo)
 		case e.outcome != "":
-			err = m.ems.SetJourney(e.no, emssim.Journey{Outcome: e.outcome})
+			err = m.ems.SetJourney(o.WaybillNo, emssim.Journey{Outcome: e.outcome})
 		}
 		if err != nil {
 			m.t.Fatalf("%s: %v", e, err)
 		}
+	}
+	m.directed = len(orders)
+}
+
+// learn notes which number each envelope has got.
+func (m *month) learn() {
+	m.t.Helper()
+	var rows []struct {
+		ID uuid.UUID `db:"id"`
+		No string    `db:"waybill_no"`
+	}
+	if err := m.app.db.Select(&rows, `SELECT id, coalesce(waybill_no, '') AS waybill_no FROM deliveries`); err != nil {
+		m.t.Fatal(err)
+	}
+	for _, r := range rows {
+		m.byID[r.ID].no = r.No
 	}
 }
 
@@ -246,18 +255,20 @@ func (m *month) clerk() {
 	}
 }
 
-// next is the length of a step: twenty minutes by day while envelopes are on their way, longer at night and afterwards.
+// next is the length of a step, never twice the same: from 45 to 135 minutes by day while envelopes are on their way, longer
+// at night and afterwards.
 func (m *month) next(now time.Time) time.Duration {
 	h := now.In(beijing).Hour()
+	mean := 90 * time.Minute
 	switch day := int(now.Sub(monthStart).Hours()) / 24; {
 	case day >= 14:
-		return 6 * time.Hour
+		mean = 6 * time.Hour
 	case day >= 9:
-		return 2 * time.Hour
+		mean = 4 * time.Hour
 	case h < 7 || h >= 21:
-		return time.Hour
+		mean = 3 * time.Hour
 	}
-	return 20 * time.Minute
+	return mean/2 + time.Duration(m.rng.Int64N(int64(mean))).Truncate(time.Second)
 }
 
 // live lets the month pass.
@@ -326,6 +337,7 @@ func TestMonthOfAThousandEnvelopes(t *testing.T) {
 	m.plan(n)
 	began := time.Now()
 	m.live()
+	m.learn()
 	t.Logf("%d envelopes, %d steps in %s", n, m.steps, time.Since(began).Round(time.Second))
 	t.Run("truth", func(t *testing.T) { m.checkTruth(t) })
 	m.settle()
@@ -354,6 +366,11 @@ func (m *month) figures() {
 	hit := 0
 	for k, n := range l.Faults {
 		faults[string(k)], hit = n, hit+n
+	}
+	for _, k := range orderFaults {
+		if l.Faults[k] == 0 && !testing.Short() {
+			m.t.Errorf("the fault %s never came up", k)
+		}
 	}
 	m.t.Logf("calls that EMS carried out: %s; refused: %s", list(l.Calls), list(l.Refused))
 	m.t.Logf("%d faults: %s", hit, list(faults))
