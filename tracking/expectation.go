@@ -135,3 +135,16 @@ func (c dayCounts) quantile(q float64) int {
 	}
 	return 0
 }
+
+// AcceptedAt is when EMS had the envelope in hand, by its steps; zero before that.
+func AcceptedAt(steps []Step) time.Time {
+	for _, s := range steps {
+		switch s.Group {
+		case Accepted, InTransit, Customs, OutForDelivery, AttemptFailed, Held, Delivered:
+			if !s.Voided && !s.Ignored {
+				return s.At
+			}
+		}
+	}
+	return time.Time{}
+}

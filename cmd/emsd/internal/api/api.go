@@ -99,6 +99,9 @@ func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, cloc
 	handle("GET /v1/codes/unknown", web.MaxBody, a.unknownCodes, scopeRead, scopeClerk)
 	handle("GET /v1/codes/decisions", web.MaxBody, a.decisions, scopeRead, scopeClerk)
 	handle("POST /v1/codes/decisions", web.MaxBody, a.once(a.decide), scopeClerk)
+	// clerks: how well it went, and what has stood still for how long
+	handle("GET /v1/statistics", web.MaxBody, a.statistics, scopeRead, scopeClerk)
+	handle("GET /v1/statistics/ageing", web.MaxBody, a.ageing, scopeRead, scopeClerk)
 	// an administrator in a dispute: what EMS answered, word for word
 	handle("GET /v1/deliveries/{id}/answers", web.MaxBody, a.answers, scopeAdmin)
 	handle("GET /v1/cases", web.MaxBody, a.cases, scopeRead, scopeClerk)

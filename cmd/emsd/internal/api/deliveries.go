@@ -68,6 +68,9 @@ func (a *API) show(w http.ResponseWriter, r *http.Request, t courier.Token) erro
 	}
 	v := viewAll(view, mayUnmask(t))
 	v.Scans = viewScans(steps)
+	if v.Expected, err = a.expected(r, view.Delivery, steps); err != nil {
+		return err
+	}
 	web.WriteJSON(w, http.StatusOK, "application/json", v)
 	return nil
 }

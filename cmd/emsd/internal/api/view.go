@@ -40,6 +40,7 @@ type deliveryView struct {
 
 	Return      *returnView      `json:"return,omitempty"`
 	NotReceived []nonReceiptView `json:"not_received,omitempty"`
+	Expected    *expectationView `json:"expected,omitempty"`
 }
 
 // recipientView is masked unless the token's scope allows more.
