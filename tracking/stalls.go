@@ -48,11 +48,30 @@ type standstill struct {
 // stallCaseHours is how long a clerk has for a standstill, in working hours.
 const stallCaseHours = 8
 
-func (c stallClock) caseOf(s standstill, now time.Time) courier.NewCase {
-	due, _ := dueAfter(now, stallCaseHours)
-	return courier.NewCase{DeliveryID: s.delivery, Kind: courier.CaseStalled, OpenedAt: now, DueAt: due, NextAction: c.next,
-		Detail: fmt.Sprintf("%s：自%s起没有进展，已超过%d个工作小时（%s）", stages[s.status],
-			s.began.In(beijing).Format("1月2日15:04"), int(c.limit/time.Hour), c.name)}
+// caseOf is the case of a standstill; missing is a year whose working days the clock had to guess, 0 for none.
+func (c stallClock) caseOf(s standstill, missing int, now time.Time) courier.NewCase {
+	due, next := dueAfter(now, stallCaseHours)
+	detail := fmt.Sprintf("%s：%s（%s）", stages[s.status], c.story(s.began.In(beijing).Format("1月2日15:04")), c.name)
+	if missing = max(missing, next); missing != 0 {
+		detail += fmt.Sprintf("。本系统没有%d年的工作日安排，按周一至周五计算，请留意节假日", missing)
+	}
+	return courier.NewCase{DeliveryID: s.delivery, Kind: courier.CaseStalled, OpenedAt: now, DueAt: due, NextAction: c.next, Detail: detail}
+}
+
+// story tells a clerk since when nothing has happened.
+func (c stallClock) story(began string) string {
+	hours := int(c.limit / time.Hour)
+	switch {
+	case c.starts == "handed_over":
+		return fmt.Sprintf("%s已交寄，超过%d个工作小时没有收寄记录", began, hours)
+	case c.starts == "scan":
+		return fmt.Sprintf("自%s起没有新的物流记录，已超过%d个工作小时", began, hours)
+	case c.starts == "status":
+		return fmt.Sprintf("自%s起没有进展，已超过%d个工作小时", began, hours)
+	case hours == 0:
+		return fmt.Sprintf("期限已于%s届满", began)
+	}
+	return fmt.Sprintf("期限已于%s届满，又过了%d个工作小时", began, hours)
 }
 
 // StallMetrics counts what stall rounds find. A nil *StallMetrics counts nothing.
@@ -103,10 +122,11 @@ func (s *Staller) Round(ctx context.Context) error {
 		return fmt.Errorf("stalls: %w", err)
 	}
 	missing := 0
+	var errs []error
 	for _, c := range clocks {
 		year, err := s.run(ctx, c, hours, now)
 		if err != nil {
-			return fmt.Errorf("stalls: clock %s: %w", c.name, err)
+			errs = append(errs, fmt.Errorf("stalls: clock %s: %w", c.name, err))
 		}
 		missing = max(missing, year)
 	}
@@ -116,14 +136,14 @@ func (s *Staller) Round(ctx context.Context) error {
 	if missing > 0 {
 		s.log.ErrorContext(ctx, "clocks go by the week: the working days of a year are not in this build, see scripts/calendar.sh", "year", missing)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // run takes one clock through all deliveries, by the hours of each station where it waits for one.
 func (s *Staller) run(ctx context.Context, c stallClock, stations []string, now time.Time) (missing int, err error) {
 	if !c.byStation() {
 		last, missing := c.deadline(calendar.Office, now)
-		return missing, s.open(ctx, c, "", last, now)
+		return missing, s.open(ctx, c, "", last, missing, now)
 	}
 	for _, text := range stations {
 		h, err := calendar.ParseHours(text)
@@ -133,7 +153,7 @@ func (s *Staller) run(ctx context.Context, c stallClock, stations []string, now 
 		}
 		last, year := c.deadline(h, now)
 		missing = max(missing, year)
-		if err := s.open(ctx, c, text, last, now); err != nil {
+		if err := s.open(ctx, c, text, last, year, now); err != nil {
 			return missing, err
 		}
 	}
@@ -142,7 +162,7 @@ func (s *Staller) run(ctx context.Context, c stallClock, stations []string, now 
 
 // open opens the cases of a clock that began at last or before, chunk by chunk; hours limits it to the stations that keep
 // them, unless it is empty.
-func (s *Staller) open(ctx context.Context, c stallClock, hours string, last, now time.Time) error {
+func (s *Staller) open(ctx context.Context, c stallClock, hours string, last time.Time, missing int, now time.Time) error {
 	for {
 		n := 0
 		err := courier.InTx(ctx, s.db, func(tx *sqlx.Tx) error {
@@ -153,7 +173,7 @@ func (s *Staller) open(ctx context.Context, c stallClock, hours string, last, no
 			n = len(found)
 			cases := make([]courier.NewCase, n)
 			for i, f := range found {
-				cases[i] = c.caseOf(f, now)
+				cases[i] = c.caseOf(f, missing, now)
 			}
 			return courier.OpenCases(ctx, tx, cases)
 		})

@@ -55,7 +55,7 @@ var began = map[string]struct{ at, bound string }{
 	"held_until": {`coalesce((d.held_until + 1)::timestamp AT TIME ZONE 'Asia/Shanghai', d.status_since + interval '7 days')`,
 		`coalesce((d.held_until + 1)::timestamp AT TIME ZONE 'Asia/Shanghai', d.status_since + interval '7 days') <= $2`},
 	"shelf": {`(r.retain_until + 1)::timestamp AT TIME ZONE 'Asia/Shanghai'`,
-		`(r.retain_until + 1)::timestamp AT TIME ZONE 'Asia/Shanghai' <= $2 AND r.picked_up_at IS NULL AND r.redispatched_as IS NULL`},
+		`(r.retain_until + 1)::timestamp AT TIME ZONE 'Asia/Shanghai' <= $2 AND r.picked_up_at IS NULL AND r.redispatched_as IS NULL AND r.disposed_at IS NULL`},
 }
 
 // lockStandstills finds deliveries whose clock began at last or before and for which no case was opened since. A case that

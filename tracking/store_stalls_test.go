@@ -139,6 +139,23 @@ func TestTheSameStandstillDoesNotComeBackAndTheNextDoes(t *testing.T) {
 	}
 }
 
+func TestWhatWasHandedOverIsNotToldAgainAsUnknown(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	seed(t, db, 1)
+	must(t, db, `UPDATE deliveries SET status_since = $1, handed_over_at = $2`, beijingTime("2026-11-16 10:00"), beijingTime("2026-11-17 10:00"))
+	stallRound(t, db, beijingTime("2026-11-18 10:00"))
+	if n := count(t, db, `SELECT count(*) FROM cases WHERE closed_at IS NULL AND detail LIKE '%11月17日10:00已交寄%not_accepted%'`); n != 1 {
+		t.Fatalf("%d cases of what was handed over, want 1", n)
+	}
+	stallRound(t, db, beijingTime("2026-11-27 10:00"))
+	must(t, db, `UPDATE cases SET closed_at = $1, outcome = 'found', closed_by = 'a clerk'`, beijingTime("2026-11-27 11:00"))
+	stallRound(t, db, beijingTime("2026-11-27 12:00"))
+	if n := count(t, db, `SELECT count(*) FROM cases`); n != 1 {
+		t.Errorf("%d cases, want 1", n)
+	}
+}
+
 func TestTwoRoundsAtOnceOpenEachCaseOnce(t *testing.T) {
 	t.Parallel()
 	db := dbtest.Open(t)
@@ -189,8 +206,8 @@ func TestClocksRunOnInAYearWithoutDataAndSaySo(t *testing.T) {
 	if err := s.Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := stalledCases(t, db); n != 1 {
-		t.Errorf("%d cases, want 1", n)
+	if n := count(t, db, `SELECT count(*) FROM cases WHERE kind = 'stalled' AND detail LIKE '%没有2101年的工作日安排%'`); n != 1 {
+		t.Errorf("%d cases that name the year, want 1", n)
 	}
 	families, err := reg.Gather()
 	if err != nil {
