@@ -144,7 +144,8 @@ func (m *month) checkCases(t *testing.T) {
 	}
 }
 
-// checkOrders: one paid order per envelope, whatever EMS answered.
+// checkOrders (I-3): one paid order per envelope, whatever EMS answered. A second waybill that EMS made by itself may stand
+// only where nobody can know of it, since the reply that named it was lost, or where a clerk was told.
 func (m *month) checkOrders(t *testing.T) {
 	paid := map[string][]string{}
 	for _, o := range m.ems.Ledger().Orders {
@@ -152,14 +153,25 @@ func (m *month) checkOrders(t *testing.T) {
 			paid[o.OrderNo] = append(paid[o.OrderNo], o.WaybillNo)
 		}
 	}
+	lost := m.counts(`SELECT order_no AS k, count(*) AS n FROM order_attempts WHERE call <> 'cancel' AND outcome = 'unknown' GROUP BY 1`)
+	strangers := 0
 	for _, r := range m.rows(t) {
-		if got := paid[r.OrderNo]; len(got) != 1 || got[0] != r.No {
-			t.Errorf("%s has the waybill %q, EMS was paid for %q", m.byID[r.ID], r.No, got)
+		got := paid[r.OrderNo]
+		switch {
+		case len(got) == 1 && got[0] == r.No:
+		case len(got) == 2 && slices.Contains(got, r.No) && (lost[r.OrderNo] > 0 || has(r.Cases, courier.CaseOrderUnknown)):
+			strangers++
+			t.Logf("%s has the waybill %q, EMS was paid for %q: %d replies lost, cases %q", m.byID[r.ID], r.No, got, lost[r.OrderNo], r.Cases)
+		default:
+			t.Errorf("%s has the waybill %q, EMS was paid for %q; cases %q", m.byID[r.ID], r.No, got, r.Cases)
 		}
 		delete(paid, r.OrderNo)
 	}
 	if len(paid) > 0 {
 		t.Errorf("EMS was paid for %d orders that nobody knows", len(paid))
+	}
+	if made := m.ems.Ledger().Faults[emssim.DuplicateWaybill]; strangers > max(1, made/10) {
+		t.Errorf("of %d waybills that EMS made beside ours %d stand", made, strangers)
 	}
 }
 

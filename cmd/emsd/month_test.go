@@ -283,6 +283,7 @@ func (m *month) live() {
 			daily = now
 			if day < days {
 				m.take(m.envelopes[min(day*share, len(m.envelopes)):min((day+1)*share, len(m.envelopes))])
+				now = m.order(now)
 			}
 			m.checkSeenDelivered()
 		}
@@ -306,6 +307,19 @@ func (m *month) live() {
 			m.direct()
 		}
 	}
+}
+
+// order lets half an hour pass minute by minute, for orders and what goes wrong with them are a matter of minutes; it gives
+// the time then.
+func (m *month) order(now time.Time) time.Time {
+	for range 30 {
+		m.clerk()
+		m.round("numbers", "order", "reconcile", "cancel")
+		now = now.Add(time.Minute)
+		m.clock.set(now)
+	}
+	m.direct()
+	return now
 }
 
 // settle lets everything be asked about once more, without faults.

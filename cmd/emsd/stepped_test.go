@@ -68,7 +68,7 @@ func newStepped(t *testing.T, start time.Time, e emssim.Config, s smssim.Config,
 	var receipts sync.WaitGroup
 	receipts.Go(func() { d.sms.Run(ctx) }) // pushes are sent by PushDue alone
 	t.Cleanup(func() { stop(); receipts.Wait() })
-	cfg, err := readConfig(environ(emptyDatabase(t), keyFile(t), d.sims, append([]string{"EMSD_EMS_TIMEOUT=150ms", "EMSD_EMS_RATE=100000",
+	cfg, err := readConfig(environ(emptyDatabase(t), keyFile(t), d.sims, append([]string{"EMSD_EMS_TIMEOUT=250ms", "EMSD_EMS_RATE=100000",
 		"EMSD_EMS_CONCURRENCY=32", "EMSD_ORDER_LEASE=2m"}, env...)...))
 	if err != nil {
 		t.Fatal(err)
