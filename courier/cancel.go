@@ -54,7 +54,7 @@ func (s *Service) Cancel(ctx context.Context, id uuid.UUID, reason, by string) (
 			return true, cancelAtOnce(ctx, tx, row, reason, by, now)
 		case Ordering, Ordered:
 			if row.CancelRequested.Valid {
-				return false, nil
+				return s.cancelInstead(ctx, tx, row, reason, now)
 			}
 			if row.HandedOverAt.Valid {
 				break
@@ -165,14 +165,18 @@ func (s *Service) ChangeAddress(ctx context.Context, id uuid.UUID, to Recipient,
 			if err := retryable(ctx, tx, row); err != nil {
 				return false, err
 			}
+		case Ordered:
+			return s.readdress(ctx, tx, row, to, reason, by, now)
 		case Refused, Cancelled, Delivered, Returned, Lost:
 			return false, &Conflict{"already_finished", "该寄递已经结束，不能更改地址"}
 		default:
-			return false, &Conflict{"already_ordered", "已向 EMS 下单，不能在此更改地址；请先取消，或联系 EMS（010-56421484）办理改址"}
+			return false, &Conflict{"already_ordered", "邮件已在途中，不能在此更改地址；请办理在途改址（intervene），或联系 EMS（010-56421484）"}
 		}
 		return true, s.changeAddress(ctx, tx, row, to, reason, by, now)
 	})
 }
+
+var noTariff = Faults{{"province", "no_tariff", "目前没有寄往该省的资费，请管理员导入资费（emsd import tariffs.csv）"}}
 
 func (s *Service) changeAddress(ctx context.Context, tx *sqlx.Tx, row *deliveryRow, to Recipient, reason, by string, now time.Time) error {
 	tariffs, err := readTariffs(ctx, tx, now)
@@ -181,7 +185,7 @@ func (s *Service) changeAddress(ctx context.Context, tx *sqlx.Tx, row *deliveryR
 	}
 	quote, ok := Quote(tariffs, to.Province, s.opts.WeightG, now)
 	if !ok {
-		return Faults{{"province", "no_tariff", "目前没有寄往该省的资费，请管理员导入资费（emsd import tariffs.csv）"}}
+		return noTariff
 	}
 	d := row.delivery()
 	if d.Status == Ordering {

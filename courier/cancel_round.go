@@ -13,6 +13,7 @@ const cancelChunk = 200
 
 const (
 	defaultCancelReason  = "申请人取消寄递"
+	readdressReason      = "收件地址更正，重新下单"
 	unwantedCancelReason = "重复生成的运单，作废"
 )
 

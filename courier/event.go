@@ -19,6 +19,10 @@ const (
 	EventCaseOpened  EventType = "case.opened"
 	EventCaseClosed  EventType = "case.closed"
 	EventAddress     EventType = "address.changed"
+	EventAddressAsk  EventType = "address.requested"      // of an order that EMS has: its waybill is cancelled first
+	EventAddressNo   EventType = "address.refused"        // EMS does not cancel it any more: the envelope goes to the old address
+	EventIntervene   EventType = "intervention.requested" // EMS is to do something with an envelope that it has
+	EventIntervened  EventType = "intervention.ended"
 	EventRetry       EventType = "order.retried"
 	EventScan        EventType = "tracking.updated" // new scans that leave the status as it is
 	EventCharged     EventType = "postage.charged"  // what EMS charged, beside what was paid
@@ -58,6 +62,7 @@ type EventData struct {
 	AmountFen int64    `json:"amount_fen,omitempty"`
 	Case      CaseKind `json:"case,omitempty"`
 	Outcome   string   `json:"outcome,omitempty"`
+	Kind      string   `json:"kind,omitempty"`    // of an intervention: readdress, withdraw, urge, redeliver
 	ScanAt    string   `json:"scan_at,omitempty"` // RFC 3339, when it happened by EMS
 	ScanCode  string   `json:"scan_code,omitempty"`
 	Receiver  string   `json:"receiver,omitempty"`   // recipient class of a delivery

@@ -130,6 +130,7 @@ const (
 	actAskEMS       = "请与 EMS 核实该运单是否存在，再选择重新核对或取消寄递"
 	actVoidWaybill  = "系统正在作废多出的运单；若长时间未关闭，请与 EMS 核实并作废"
 	actCheckKey     = "请管理员检查主密钥与数据密钥（emsd doctor）"
+	actReaddress    = "EMS 不再接受撤单，邮件仍寄往原地址：请办理在途改址（intervene），或联系 EMS（010-56421484）"
 	actStopEnvelope = "邮件已交寄，如仍需拦截请联系 EMS 办理撤单或改址"
 )
 

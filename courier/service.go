@@ -10,6 +10,7 @@ import (
 type Options struct {
 	PaymentMethods []string // allowed of prepaid and collect; both
 	WeightG        int      // of an envelope, grams; 80
+	Interventions  bool     // EMS takes interventions by interface (SPEC 5.27); otherwise a clerk telephones
 	RetainDays     int      // that a returned envelope is kept, calendar days; 30
 }
 

@@ -34,10 +34,10 @@ var onTheWay = []Status{Accepted, InTransit, OutForDelivery, AttemptFailed, Held
 // next lists what may follow each status; a status missing here is final.
 var next = map[Status][]Status{
 	AwaitingPayment: {Approved, Cancelled},
-	Approved:        {Ordering, Cancelled, AwaitingPayment}, // back when a new address costs more than was paid
-	Ordering:        {Ordered, Approved, Cancelled},         // back only when surely nothing was sent, or a clerk mended what EMS refused
-	Ordered:         append([]Status{Cancelled}, onTheWay...),
-	Accepted:        append([]Status{Ordered}, onTheWay...), // back when the acceptance was voided (207, 212)
+	Approved:        {Ordering, Cancelled, AwaitingPayment},             // back when a new address costs more than was paid
+	Ordering:        {Ordered, Approved, Cancelled},                     // back only when surely nothing was sent, or a clerk mended what EMS refused
+	Ordered:         append([]Status{Cancelled, Approved}, onTheWay...), // approved again when EMS has cancelled it for a new address
+	Accepted:        append([]Status{Ordered}, onTheWay...),             // back when the acceptance was voided (207, 212)
 	InTransit:       append([]Status{Ordered}, onTheWay...),
 	OutForDelivery:  append([]Status{Ordered}, onTheWay...),
 	AttemptFailed:   append([]Status{Ordered}, onTheWay...),

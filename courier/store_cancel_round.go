@@ -2,6 +2,7 @@ package courier
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,11 +49,11 @@ func (o *Orderer) claimCancels(ctx context.Context, limit int, wall, until time.
 func (o *Orderer) writeCancels(ctx context.Context, settled []settledCancel, now, wall time.Time) error {
 	attempts := make([]settledOrder, len(settled))
 	var refused, waiting []settledCancel
-	var asked []uuid.UUID
+	var asked, ids []uuid.UUID
 	done := map[Status][]uuid.UUID{}
-	var cases []NewCase
 	for i, s := range settled {
 		attempts[i] = settledOrder{job: orderJob{AttemptID: s.job.AttemptID}, reply: s.reply}
+		ids = append(ids, s.job.ID)
 		switch {
 		case s.step.cancelled:
 			done[s.job.Status] = append(done[s.job.Status], s.job.ID)
@@ -63,13 +64,17 @@ func (o *Orderer) writeCancels(ctx context.Context, settled []settledCancel, now
 		default:
 			waiting = append(waiting, s)
 		}
-		if s.step.caseKind != "" {
-			cases = append(cases, NewCase{DeliveryID: s.job.ID, Kind: s.step.caseKind, OpenedAt: now, DueAt: now.Add(o.opts.CaseWithin),
-				NextAction: s.step.action, Detail: s.step.detail})
-		}
 	}
 	return InTx(ctx, o.db, func(tx *sqlx.Tx) error {
+		readdressed, err := lockReaddressings(ctx, tx, ids)
+		if err != nil {
+			return err
+		}
 		if err := closeAttempts(ctx, tx, attempts, wall); err != nil {
+			return err
+		}
+		done[Ordered], err = o.orderAnew(ctx, tx, done[Ordered], readdressed, now, wall)
+		if err != nil {
 			return err
 		}
 		for _, from := range []Status{AwaitingPayment, Approved, Ordering, Ordered} {
@@ -85,6 +90,17 @@ func (o *Orderer) writeCancels(ctx context.Context, settled []settledCancel, now
 		}
 		if err := putOffCancels(ctx, tx, waiting, wall); err != nil {
 			return err
+		}
+		var cases []NewCase
+		for _, s := range settled {
+			step := s.step
+			if _, ok := readdressed[s.job.ID]; ok && step.refused {
+				step.caseKind, step.action = CaseAddress, actReaddress
+			}
+			if step.caseKind != "" {
+				cases = append(cases, NewCase{DeliveryID: s.job.ID, Kind: step.caseKind, OpenedAt: now, DueAt: now.Add(o.opts.CaseWithin),
+					NextAction: step.action, Detail: step.detail})
+			}
 		}
 		return OpenCases(ctx, tx, cases)
 	})
@@ -194,9 +210,16 @@ func refuseCancels(ctx context.Context, tx *sqlx.Tx, refused []settledCancel, no
 	if err != nil {
 		return err
 	}
+	readdressed, err := endReaddressings(ctx, tx, dropped, readdressRefused, now)
+	if err != nil {
+		return err
+	}
 	events := make([]NewEvent, len(dropped))
 	for i, id := range dropped {
 		events[i] = NewEvent{DeliveryID: id, Type: EventCancelNo, At: now}
+		if slices.Contains(readdressed, id) {
+			events[i].Type = EventAddressNo
+		}
 	}
 	return AppendEvents(ctx, tx, events)
 }

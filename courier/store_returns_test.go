@@ -196,8 +196,8 @@ func TestAListOfHandOversIsAnsweredNumberByNumber(t *testing.T) {
 		t.Fatal(err)
 	}
 	readdressed := s.sent(6, Ordered)
-	s.exec(`INSERT INTO readdressings (delivery_id, asked_at, asked_by, reason, name_sealed, phone_sealed, address_sealed, phone_lookup, province, city,
-		county, old_waybill_no) VALUES ($1, $2, 'clerk', '', '', '', '', '', '', '', '', '')`, readdressed.ID, s.clock())
+	s.exec(`INSERT INTO readdressings (delivery_id, asked_at, asked_by, reason, address_sealed, province, city, county, old_waybill_no)
+		VALUES ($1, $2, 'clerk', '', '', '', '', '', '')`, readdressed.ID, s.clock())
 	numbers := []string{waybillNo(1), waybillNo(9), " " + strings.ToLower(waybillNo(2)), waybillNo(1), waybillNo(3), waybillNo(4), waybillNo(5), waybillNo(6), "", "坏\x00"}
 	want := []HandOverOutcome{HandOverRecorded, HandOverUnknown, HandOverRecorded, HandOverAlready, HandOverRecorded, HandOverNotOrdered,
 		HandOverStopped, HandOverStopped, HandOverUnknown, HandOverUnknown}

@@ -109,7 +109,7 @@ func refold(was stood, known []kept, r rules, rule string, now time.Time) news {
 	}
 	after := r.book.Fold(all, Envelope{OrderedAt: was.orderedAt, IDChecked: was.idChecked})
 	n.missingYear = after.MissingYear
-	if tracked(was.status) && (was.byScan || !was.status.Final()) {
+	if tracked(was.status) && !was.atStation && (was.byScan || !was.status.Final()) {
 		// What a clerk was told of once is not told again; what is open and gives no concern any more is settled.
 		before := Result{Status: was.status, Receiver: was.receiver}
 		for _, c := range after.Concerns {

@@ -59,11 +59,12 @@ func lockStood(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID) (map[uuid.UUID
 			SELECT delivery_id, waybill_no, stage, ordered_at, changed_at, fingerprint, failures
 			FROM waybills WHERE delivery_id = ANY($1::uuid[]) ORDER BY delivery_id FOR UPDATE SKIP LOCKED
 		), locked AS MATERIALIZED (
-			SELECT id, status, status_since, id_checked, receiver, held_until
+			SELECT id, status, status_since, id_checked, receiver, held_until,
+				status = 'returned' AND EXISTS (SELECT 1 FROM returns r WHERE r.delivery_id = deliveries.id) AS at_station
 			FROM deliveries WHERE id IN (SELECT delivery_id FROM mine) ORDER BY id FOR UPDATE SKIP LOCKED
 		)
 		SELECT m.delivery_id, m.waybill_no, m.stage, m.ordered_at, m.changed_at, m.fingerprint, m.failures,
-			d.status, d.status_since, d.id_checked, d.receiver, d.held_until,
+			d.status, d.status_since, d.id_checked, d.receiver, d.held_until, d.at_station,
 			coalesce((SELECT e.data ? 'scan_code' FROM events e
 				WHERE e.delivery_id = d.id AND e.type = 'delivery.' || d.status ORDER BY e.seq DESC LIMIT 1), false),
 			coalesce((SELECT string_agg(c.kind, ' ') FROM cases c WHERE c.delivery_id = d.id AND c.closed_at IS NULL), ''),
@@ -79,7 +80,7 @@ func lockStood(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID) (map[uuid.UUID
 		var until sql.NullTime
 		var open, had string
 		err := rows.Scan(&s.delivery, &s.no, &s.stage, &s.orderedAt, &s.changedAt, &s.fingerprint, &s.failures,
-			&s.status, &s.since, &s.idChecked, &s.receiver, &until, &s.byScan, &open, &had)
+			&s.status, &s.since, &s.idChecked, &s.receiver, &until, &s.atStation, &s.byScan, &open, &had)
 		if err != nil {
 			return nil, fmt.Errorf("lock the deliveries: %w", err)
 		}

@@ -213,3 +213,27 @@ func TestATraceThatShrinksLosesNothing(t *testing.T) {
 		t.Errorf("asked %d times, want 3", ems.asked[numbers[0]])
 	}
 }
+
+// The station has the envelope in its hands: what EMS says afterwards is kept, and moves nothing.
+func TestI6_AnEnvelopeAtTheStationStaysThere(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	_, numbers := seed(t, db, 1)
+	ems, c := newFakeEMS(), newClock(hour(30))
+	trace := []courier.Scan{scanAt(3, "203"), scanAt(20, "702"), scanAt(24, "708"), scanAt(28, "711")}
+	ems.show(numbers[0], trace...)
+	p := newTestPoller(t, db, ems, c, Options{})
+	pollRound(t, p)
+	must(t, db, `INSERT INTO returns (delivery_id, received_at, received_by, shelf, retain_until) SELECT id, $1, 'a clerk', 'A-1', '2030-01-01' FROM deliveries`, hour(31))
+	must(t, db, `UPDATE cases SET closed_at = $1, outcome = 'picked_up', closed_by = 'a clerk'`, hour(31))
+	must(t, db, `UPDATE waybills SET next_poll_at = $1`, hour(32))
+	c.set(hour(33))
+	ems.show(numbers[0], append(trace, courier.Scan{At: hour(32), Code: "743", OrgCode: "10000000"}, scanAt(33, "711"), scanAt(33, "702"))...)
+	pollRound(t, p)
+	if s := text(t, db, `SELECT status || ' ' || (SELECT count(*) FROM scans) || ' ' || (SELECT count(*) FROM cases WHERE closed_at IS NULL) FROM deliveries`); s != "returned 7 0" {
+		t.Errorf("status, scans and open cases %q, want returned 7 0", s)
+	}
+	if r, err := newRefolder(db, hour(34)).Refold(t.Context(), RefoldScope{}, "refold:test", false); err != nil || r.Changed != 0 {
+		t.Errorf("refold changed %v, %v", r.Kinds, err)
+	}
+}

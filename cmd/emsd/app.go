@@ -40,6 +40,7 @@ type app struct {
 	service   *courier.Service
 	orderer   *courier.Orderer
 	fees      *courier.FeeAuditor
+	changes   *courier.Interventions
 	publisher *courier.Publisher
 	inbox     *courier.Inbox
 	poller    *tracking.Poller
@@ -85,9 +86,15 @@ func newApp(ctx context.Context, cfg Config, clock courier.Clock, log *slog.Logg
 	if a.ems, err = ems.New(cfg.EMS.client(clock), log, ems.NewMetrics(a.reg)); err != nil {
 		return nil, err
 	}
-	a.service = courier.New(a.db, a.vault, clock, courier.Options{PaymentMethods: cfg.PaymentMethods, WeightG: cfg.WeightG})
+	a.service = courier.New(a.db, a.vault, clock, courier.Options{PaymentMethods: cfg.PaymentMethods, WeightG: cfg.WeightG,
+		Interventions: cfg.EMS.InterveneAPI != ""})
 	a.orderer = courier.NewOrderer(a.db, a.vault, a.ems, clock, cfg.orderOptions(), log, courier.NewOrderMetrics(a.reg))
 	a.fees = courier.NewFeeAuditor(a.db, charger{a.ems}, clock, log)
+	var intervener courier.Intervener // none: a clerk telephones
+	if cfg.EMS.InterveneAPI != "" {
+		intervener = a.ems
+	}
+	a.changes = courier.NewInterventions(a.db, a.vault, intervener, clock, cfg.OrderLease, log)
 	a.publisher = courier.NewPublisher(a.db)
 	a.inbox = courier.NewInbox(a.service, log)
 	a.poller = tracking.NewPoller(a.db, a.vault, a.ems, clock,
@@ -155,6 +162,7 @@ func (a *app) makeSchedule() {
 	s.add("order", spec.Order, a.orderer.OrderRound, courier.WakeOrders)
 	s.add("reconcile", spec.Reconcile, a.orderer.ReconcileRound)
 	s.add("cancel", spec.Cancel, a.orderer.CancelRound, courier.WakeOrders)
+	s.add("intervene", spec.Intervene, a.changes.Round, courier.WakeOrders)
 	s.add("label", spec.Label, a.orderer.LabelRound, courier.WakeOrders, courier.WakeEvents)
 	s.add("poll", spec.Poll, a.poller.Round, courier.WakePolls)
 	s.add("publish", spec.Publish, a.publisher.Round, courier.WakeEvents)
@@ -363,7 +371,8 @@ func (a *app) close() {
 
 func (c EMSConfig) client(clock courier.Clock) ems.Config {
 	return ems.Config{URL: c.URL, SenderNo: c.SenderNo, Authorization: string(c.Authorization), Secret: string(c.Secret), Rate: c.Rate,
-		Concurrency: c.Concurrency, Timeout: c.Timeout, CAFile: c.CAFile, Now: clock.Now, RetryWait: c.retryWait, BreakerPause: c.breakerPause}
+		Concurrency: c.Concurrency, Timeout: c.Timeout, CAFile: c.CAFile, InterveneAPI: c.InterveneAPI, InterveneNames: c.InterveneNames,
+		Now: clock.Now, Wall: clock.Wall, RetryWait: c.retryWait, BreakerPause: c.breakerPause}
 }
 
 func (c Config) orderOptions() courier.OrderOptions {

@@ -112,6 +112,7 @@ type Schedule struct {
 	Reconcile string `env:"RECONCILE" envDefault:"@every 30s"`
 	Cancel    string `env:"CANCEL" envDefault:"@every 30s"`
 	Label     string `env:"LABEL" envDefault:"@every 15s"`
+	Intervene string `env:"INTERVENE" envDefault:"@every 1m"`
 	Poll      string `env:"POLL" envDefault:"@every 10s"`
 	Publish   string `env:"PUBLISH" envDefault:"@every 5s"`
 	Send      string `env:"SEND" envDefault:"@every 10s"`
@@ -309,7 +310,7 @@ func (a Aliyun) templates() (map[string]string, error) {
 func (s Schedule) specs() map[string]string {
 	return map[string]string{
 		"order": s.Order, "numbers": s.Numbers, "reconcile": s.Reconcile, "cancel": s.Cancel, "label": s.Label, "poll": s.Poll,
-		"publish": s.Publish, "send": s.Send, "resolve": s.Resolve, "inbox": s.Inbox, "keys": s.Keys, "fees": s.Fees, "stall": s.Stall, "journeys": s.Journeys, "purge": s.Purge,
+		"publish": s.Publish, "send": s.Send, "resolve": s.Resolve, "inbox": s.Inbox, "keys": s.Keys, "fees": s.Fees, "intervene": s.Intervene, "stall": s.Stall, "journeys": s.Journeys, "purge": s.Purge,
 	}
 }
 

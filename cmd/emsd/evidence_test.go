@@ -59,7 +59,9 @@ func TestAnUnknownCodeIsDecidedByAClerk(t *testing.T) {
 		t.Errorf("the case is still open: %v", c)
 	}
 	scans, _ := d.view(id)["scans"].([]any)
-	if !slices.ContainsFunc(scans, func(s any) bool { return s.(map[string]any)["text"] == "本次投递没有成功。" || s.(map[string]any)["sentence"] == "本次投递没有成功。" }) {
+	if !slices.ContainsFunc(scans, func(s any) bool {
+		return s.(map[string]any)["text"] == "本次投递没有成功。" || s.(map[string]any)["sentence"] == "本次投递没有成功。"
+	}) {
 		t.Errorf("the timeline does not tell the decided sentence: %v", scans)
 	}
 

@@ -92,7 +92,7 @@ func (k *call) begin(r *resty.Request) error {
 	}
 	k.done = done
 	r.Body = bytes.NewReader(k.form())
-	k.began = time.Now()
+	k.began = k.c.cfg.Wall()
 	return nil
 }
 
@@ -164,7 +164,7 @@ func (k *call) judge(resp *resty.Response, err error) {
 	if k.done == nil {
 		return // resty could not build the request
 	}
-	k.c.metrics.took(k.api, time.Since(k.began))
+	k.c.metrics.took(k.api, k.c.cfg.Wall().Sub(k.began))
 	k.done(fault)
 	k.done = nil
 	<-k.c.slots

@@ -41,7 +41,12 @@ type Config struct {
 	RetryWait, RetryLimit time.Duration // first wait and longest; default 200 ms and 2 s
 	BreakerPause          time.Duration // how long an open breaker lets nothing through; default 5 s
 
-	Now func() time.Time // for timeStamp, sent in Beijing time; default time.Now
+	// InterveneAPI is the code of SPEC 5.27, which no document states; empty: Intervene is refused. InterveneNames says how
+	// the new address is named there: table (default) or sample, for the document contradicts itself (§2.9).
+	InterveneAPI, InterveneNames string
+
+	Now  func() time.Time // for timeStamp, sent in Beijing time; default time.Now
+	Wall func() time.Time // for how long calls take; default time.Now
 }
 
 // LogValue keeps the credentials out of a log.
@@ -99,6 +104,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Wall == nil {
+		c.Wall = time.Now
 	}
 	return c
 }

@@ -42,7 +42,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	if reg != nil {
 		reg.MustRegister(calls, retries, seconds, m.breaker)
 	}
-	for _, api := range apis {
+	for _, api := range append([]string{configured}, apis...) {
 		m.byAPI[api] = &apiMetrics{
 			outcomes: [...]prometheus.Counter{
 				calls.WithLabelValues(api, "ok"),
@@ -57,17 +57,27 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
+// configured is the label of the interface whose code an operator sets (SPEC 5.27).
+const configured = "configured"
+
+func (m *Metrics) of(api string) *apiMetrics {
+	if known := m.byAPI[api]; known != nil {
+		return known
+	}
+	return m.byAPI[configured]
+}
+
 func (m *Metrics) outcome(api string, err *courier.CarrierError) {
 	kind := courier.NotRefused
 	if err != nil {
 		kind = err.Kind
 	}
-	m.byAPI[api].outcomes[kind].Inc()
+	m.of(api).outcomes[kind].Inc()
 }
 
-func (m *Metrics) retry(api string) { m.byAPI[api].retries.Inc() }
+func (m *Metrics) retry(api string) { m.of(api).retries.Inc() }
 
-func (m *Metrics) took(api string, d time.Duration) { m.byAPI[api].seconds.Observe(d.Seconds()) }
+func (m *Metrics) took(api string, d time.Duration) { m.of(api).seconds.Observe(d.Seconds()) }
 
 func (m *Metrics) breakerIs(open bool) {
 	if open {

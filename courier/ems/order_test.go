@@ -439,3 +439,27 @@ func TestARefusalRepeatsNeitherIDNorPassword(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestInterventionsAreAnObjectUnderEitherNaming(t *testing.T) {
+	t.Parallel()
+	to := courier.Party{Province: "北京市", City: "北京市", County: "海淀区", Address: vault.Conceal("示例路1号")}
+	for naming, want := range map[string]string{
+		"table":  `{"identification":"1","receiverAddress":"示例路1号","receiverCity":"北京市","receiverCounty":"海淀区","receiverProv":"北京市","waybillNo":"1200000001417"}`,
+		"sample": `{"identification":"1","receiverAddr":"示例路1号","receiverCityName":"北京市","receiverCountyName":"海淀区","receiverProvinceName":"北京市","waybillNo":"1200000001417"}`,
+	} {
+		s, srv := newStub(t, says(envelope("00000", "成功", `""`)))
+		cfg := config(srv.URL)
+		cfg.InterveneAPI, cfg.InterveneNames = "020099", naming
+		if err := newClient(t, cfg).Intervene(t.Context(), courier.InterveneReaddress, "1200000001417", to); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, s.last("020099")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", naming, diff)
+		}
+	}
+	s, srv := newStub(t, says(envelope("00000", "成功", `""`)))
+	err := newClient(t, config(srv.URL)).Intervene(t.Context(), courier.InterveneUrge, "1200000001417", courier.Party{})
+	if ce, ok := errors.AsType[*courier.CarrierError](err); !ok || ce.Kind != courier.RefusedByCarrier || s.last("") != "" {
+		t.Errorf("without a code: %v", err)
+	}
+}

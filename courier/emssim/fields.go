@@ -29,18 +29,19 @@ var apis map[string]api
 
 func init() { // a variable that names methods which read it cannot be initialised in place
 	apis = map[string]api{
-		"010003": {run: (*Carrier).sortingCode},
-		"010004": {run: (*Carrier).label},
-		"020002": {run: (*Carrier).reserveNumbers},
-		"020003": {run: (*Carrier).createOrder, array: true},
-		"020004": {run: (*Carrier).updateOrder},
-		"020005": {run: (*Carrier).subscribe},
-		"020006": {run: (*Carrier).cancelOrder},
-		"040001": {run: (*Carrier).trace},
-		"050001": {run: (*Carrier).charge},
-		"050005": {run: (*Carrier).estimate},
-		"060001": {run: (*Carrier).parseAddresses, array: true, many: true},
-		"060002": {run: (*Carrier).reachable},
+		"010003":     {run: (*Carrier).sortingCode},
+		"010004":     {run: (*Carrier).label},
+		"020002":     {run: (*Carrier).reserveNumbers},
+		"020003":     {run: (*Carrier).createOrder, array: true},
+		"020004":     {run: (*Carrier).updateOrder},
+		"020005":     {run: (*Carrier).subscribe},
+		"020006":     {run: (*Carrier).cancelOrder},
+		InterveneAPI: {run: (*Carrier).intervene},
+		"040001":     {run: (*Carrier).trace},
+		"050001":     {run: (*Carrier).charge},
+		"050005":     {run: (*Carrier).estimate},
+		"060001":     {run: (*Carrier).parseAddresses, array: true, many: true},
+		"060002":     {run: (*Carrier).reachable},
 	}
 }
 

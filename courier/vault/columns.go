@@ -17,14 +17,12 @@ const (
 	ColumnLabel   = "labels.pdf"
 	ColumnScan    = "scans.desc" // bound to the delivery's id
 
-	ColumnPassword         = "deliveries.password"
-	ColumnRetelling        = "retellings.desc"  // bound to the delivery's id
-	ColumnAnswer           = "raw_answers.body" // bound to the delivery's id
-	ColumnAgent            = "returns.agent_name"
-	ColumnNewName          = "readdressings.name"
-	ColumnNewPhone         = "readdressings.phone"
-	ColumnNewAddress       = "readdressings.address"
-	ColumnInterventionAddr = "interventions.address"
+	ColumnPassword            = "deliveries.password"
+	ColumnRetelling           = "retellings.desc"  // bound to the delivery's id
+	ColumnAnswer              = "raw_answers.body" // bound to the delivery's id
+	ColumnAgent               = "returns.agent_name"
+	ColumnNewAddress          = "readdressings.address"
+	ColumnInterventionAddress = "interventions.address"
 )
 
 // A Column is a sealed column of the schema, and how rotation walks through it.
@@ -54,10 +52,8 @@ var Columns = []Column{
 		[]Part{{"delivery_id", "uuid"}, {"op_at", "timestamptz"}, {"op_code", "text"}, {"org_code", "text"}, {"text_print", "bigint"}}, 500},
 	{ColumnAnswer, "raw_answers", "body_sealed", []Part{{"delivery_id", "uuid"}, {"asked_at", "timestamptz"}}, 200},
 	{ColumnAgent, "returns", "agent_name_sealed", []Part{{"delivery_id", "uuid"}}, 500},
-	{ColumnNewName, "readdressings", "name_sealed", []Part{{"delivery_id", "uuid"}}, 500},
-	{ColumnNewPhone, "readdressings", "phone_sealed", []Part{{"delivery_id", "uuid"}}, 500},
 	{ColumnNewAddress, "readdressings", "address_sealed", []Part{{"delivery_id", "uuid"}}, 500},
-	{ColumnInterventionAddr, "interventions", "address_sealed", []Part{{"id", "uuid"}}, 500},
+	{ColumnInterventionAddress, "interventions", "address_sealed", []Part{{"id", "uuid"}}, 500},
 }
 
 // normalised is the form in which a value is looked up, so that a clerk who types a number with blanks, in full width

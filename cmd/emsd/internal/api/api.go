@@ -95,6 +95,9 @@ func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, cloc
 	handle("POST /v1/quotes", web.MaxBody, a.quote, scopeRead, scopePermits)
 	// permit system: what became of everything
 	handle("GET /v1/events", web.MaxBody, a.events, scopeRead)
+	// clerks: an envelope that EMS has is readdressed, called back, urged or sent out again
+	handle("POST /v1/deliveries/{id}/intervene", web.MaxBody, a.once(a.intervene), scopeClerk)
+	handle("POST /v1/deliveries/{id}/interventions/{intervention}/close", web.MaxBody, a.once(a.closeIntervention), scopeClerk)
 	// clerks: codes of EMS's that nobody knows, and what was decided about them
 	handle("GET /v1/codes/unknown", web.MaxBody, a.unknownCodes, scopeRead, scopeClerk)
 	handle("GET /v1/codes/decisions", web.MaxBody, a.decisions, scopeRead, scopeClerk)

@@ -68,6 +68,13 @@ func (a *API) show(w http.ResponseWriter, r *http.Request, t courier.Token) erro
 	}
 	v := viewAll(view, mayUnmask(t))
 	v.Scans = viewScans(steps)
+	interventions, err := a.service.InterventionsOf(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	for _, i := range interventions {
+		v.Interventions = append(v.Interventions, viewIntervention(i))
+	}
 	if v.Expected, err = a.expected(r, view.Delivery, steps); err != nil {
 		return err
 	}

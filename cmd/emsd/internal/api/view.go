@@ -38,9 +38,10 @@ type deliveryView struct {
 	Scans         []scanView    `json:"scans,omitempty"`
 	Cases         []caseView    `json:"cases,omitempty"`
 
-	Return      *returnView      `json:"return,omitempty"`
-	NotReceived []nonReceiptView `json:"not_received,omitempty"`
-	Expected    *expectationView `json:"expected,omitempty"`
+	Return        *returnView        `json:"return,omitempty"`
+	NotReceived   []nonReceiptView   `json:"not_received,omitempty"`
+	Interventions []interventionView `json:"interventions,omitempty"`
+	Expected      *expectationView   `json:"expected,omitempty"`
 }
 
 // recipientView is masked unless the token's scope allows more.
