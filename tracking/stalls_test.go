@@ -1,6 +1,7 @@
 package tracking
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,24 @@ func TestADeliveryIsStalledIffItsWorkingHoursHavePassed(t *testing.T) {
 		}
 		if due := !began.After(last); due != (passed >= c.limit) {
 			t.Fatalf("began %s, now %s: %s have passed of %s; by the deadline %s it is due: %t", began, now, passed, c.limit, last, due)
+		}
+	})
+}
+
+// Package courier checks a station's hours by itself, because it may not import the calendar.
+func TestHoursThatAStationMayKeepCanBeRead(t *testing.T) {
+	t.Parallel()
+	clock := func() time.Time { return base }
+	service := courier.New(nil, nil, courier.Clock{Now: clock, Wall: clock}, courier.Options{})
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.OneOf(rapid.StringMatching(`[0-2][0-9]:[0-6][0-9]-[0-2][0-9]:[0-6][0-9](,[0-2][0-9]:[0-6][0-9]-[0-2][0-9]:[0-6][0-9])?`),
+			rapid.SampledFrom([]string{"00:00-24:00", "09:00-12:00,12:00-13:00", "9:00-17:00", "09:00-17:00,", "24:00-24:00"})).Draw(t, "hours")
+		faults, err := service.SaveStations(context.Background(), []map[string]string{{"code": "110105001", "name": "示例派出所", "kind": "police_station", "hours": text}}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := calendar.ParseHours(text); (err == nil) != (len(faults[0]) == 0) {
+			t.Fatalf("%q: the import says %v, the calendar %v", text, faults[0], err)
 		}
 	})
 }

@@ -48,8 +48,9 @@ func BenchmarkHistory(b *testing.B) {
 	}
 }
 
-// BenchmarkAgeing counts a million live deliveries.
-func BenchmarkAgeing(b *testing.B) {
+// BenchmarkLive counts a million live deliveries by age, and looks for standstills among them when nothing is due and the
+// stations keep 20 different hours.
+func BenchmarkLive(b *testing.B) {
 	db := dbtest.Open(b)
 	now := beijingTime("2026-11-24 10:00")
 	seed(b, db, 1)
@@ -64,9 +65,19 @@ func BenchmarkAgeing(b *testing.B) {
 	must(b, db, `VACUUM ANALYZE deliveries`)
 	clock := func() time.Time { return now }
 	h := NewHistory(db, courier.Clock{Now: clock, Wall: clock}, HistoryOptions{})
-	for b.Loop() {
-		if ages, err := h.Ageing(b.Context()); err != nil || len(ages) != 4 {
-			b.Fatalf("%v, %v", ages, err)
+	must(b, db, `
+		INSERT INTO stations (code, name, kind, hours, created_at, updated_at)
+		SELECT 'S' || i, 'S' || i, 'police_station', '09:' || 10 + i || '-17:00', $1, $1 FROM generate_series(1, 19) i`, now)
+	b.Run("ageing", func(b *testing.B) {
+		for b.Loop() {
+			if ages, err := h.Ageing(b.Context()); err != nil || len(ages) != 4 {
+				b.Fatalf("%v, %v", ages, err)
+			}
 		}
-	}
+	})
+	b.Run("stalls", func(b *testing.B) {
+		for b.Loop() {
+			stallRound(b, db, now.AddDate(0, 0, -60))
+		}
+	})
 }
