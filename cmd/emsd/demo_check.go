@@ -33,10 +33,11 @@ type verdict struct {
 	ledger   emssim.Ledger
 	sms      []smssim.Message
 	log      string
+	faults   bool // the simulators misbehaved
 }
 
 func (v verdict) checks() []checked {
-	return []checked{v.delivered(), v.refused(), v.orders(), v.milestones(), v.unpaid(), v.cancelled(), v.private()}
+	return []checked{v.delivered(), v.outcomes(), v.refused(), v.orders(), v.milestones(), v.unpaid(), v.cancelled(), v.private()}
 }
 
 // delivered: every envelope that EMS took rests where EMS says that it does.

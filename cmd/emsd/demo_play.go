@@ -69,7 +69,7 @@ func (d *demo) watch(ctx context.Context) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		counts, open, err := demoCounts(ctx, d.app.db, d.clock.Now())
+		counts, open, err := demoCounts(ctx, d.app.db)
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
@@ -194,8 +194,9 @@ func (d *demo) report(ctx context.Context, permits []demoPermit, sum summary) er
 	if err != nil {
 		return err
 	}
-	v := verdict{permits: permits, stations: stations, rows: rows, messages: messages, ledger: d.ems.Ledger(), sms: d.sms.Messages(), log: d.logs.String()}
+	v := verdict{permits: permits, stations: stations, rows: rows, messages: messages, ledger: d.ems.Ledger(), sms: d.sms.Messages(), log: d.logs.String(), faults: d.cmd.Faults}
 	d.table(rows)
+	v.outcomeTable(d.out)
 	failed := 0
 	for _, c := range v.checks() {
 		mark := "ok  "

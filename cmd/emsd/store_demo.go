@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"emsd/courier"
 
@@ -26,6 +25,7 @@ type demoDelivery struct {
 	PaidFen       int64          `db:"paid_fen"`
 	RefundDueFen  int64          `db:"refund_due_fen"`
 	Cases         string         `db:"cases"`
+	Messages      string         `db:"messages"` // milestone:state
 }
 
 func (d demoDelivery) openCases() []string { return strings.Fields(d.Cases) }
@@ -35,7 +35,8 @@ func demoDeliveries(ctx context.Context, db *sqlx.DB) ([]demoDelivery, error) {
 	err := db.SelectContext(ctx, &rows, `
 		SELECT id, permit_no, application_no, status, coalesce(rule, '') AS rule, payment_method, coalesce(order_no, '') AS order_no,
 			coalesce(waybill_no, '') AS waybill_no, fee_fen, paid_fen, refund_due_fen,
-			coalesce((SELECT string_agg(kind, ' ') FROM cases c WHERE c.delivery_id = d.id AND c.closed_at IS NULL), '') AS cases
+			coalesce((SELECT string_agg(kind, ' ') FROM cases c WHERE c.delivery_id = d.id AND c.closed_at IS NULL), '') AS cases,
+			coalesce((SELECT string_agg(milestone || ':' || state, ' ') FROM messages m WHERE m.delivery_id = d.id), '') AS messages
 		FROM deliveries d ORDER BY id`)
 	return rows, err
 }
@@ -70,8 +71,8 @@ func (o openWork) String() string {
 }
 
 // demoCounts counts deliveries by status, and the work that is still open. At rest is what is final, waits for money
-// or a clerk, or has been silent for three days after EMS accepted it.
-func demoCounts(ctx context.Context, db *sqlx.DB, now time.Time) (map[courier.Status]int, openWork, error) {
+// or a clerk, or has stalled before or after EMS accepted it, which a clerk was told.
+func demoCounts(ctx context.Context, db *sqlx.DB) (map[courier.Status]int, openWork, error) {
 	var rows []struct {
 		Status courier.Status `db:"status"`
 		N      int            `db:"n"`
@@ -85,12 +86,13 @@ func demoCounts(ctx context.Context, db *sqlx.DB, now time.Time) (map[courier.St
 		counts[r.Status] = r.N
 	}
 	err := db.GetContext(ctx, &open, `
-		SELECT (SELECT count(*) FROM deliveries d LEFT JOIN waybills w ON w.delivery_id = d.id
+		SELECT (SELECT count(*) FROM deliveries d
 			WHERE d.cancel_attempt_at IS NOT NULL OR d.status = 'approved' OR d.status = 'ordering' AND d.reconcile_at IS NOT NULL
 				OR d.status IN ('in_transit', 'out_for_delivery', 'attempt_failed', 'held', 'returning')
-				OR d.status IN ('ordered', 'accepted') AND greatest(w.changed_at, d.status_since) > $1::timestamptz - interval '3 days') AS deliveries,
+				OR d.status IN ('ordered', 'accepted')
+					AND NOT EXISTS (SELECT 1 FROM cases c WHERE c.delivery_id = d.id AND c.kind = 'stalled' AND c.closed_at IS NULL)) AS deliveries,
 			(SELECT count(*) FROM messages WHERE state IN ('queued', 'sending', 'unknown')) AS messages,
 			(SELECT count(*) FROM events WHERE position IS NULL) AS events,
-			(SELECT count(*) FROM unwanted_waybills WHERE cancel_at IS NOT NULL) AS unwanted`, now)
+			(SELECT count(*) FROM unwanted_waybills WHERE cancel_at IS NOT NULL) AS unwanted`)
 	return counts, open, err
 }
