@@ -1,6 +1,9 @@
 package ems
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // beijing is Asia/Shanghai without a zone file: it has kept UTC+8 since 1991.
 var beijing = time.FixedZone("CST", 8*60*60)
@@ -17,10 +20,15 @@ func readTime(raw []byte) (time.Time, bool) {
 	s := code(raw)
 	for _, layout := range []string{
 		time.DateTime, "2006-01-02 15:04", "2006-01-02T15:04:05", "2006/01/02 15:04:05", "2006-1-2 15:4:5", "20060102150405",
+		time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02 15:04:05Z07:00", // an offset that is written counts
 	} {
 		if t, err := time.ParseInLocation(layout, s, beijing); err == nil && plausible(t) {
 			return t.UTC(), true
 		}
+	}
+	if ms, err := strconv.ParseInt(s, 10, 64); err == nil && len(s) == 13 { // Java's own form
+		t := time.UnixMilli(ms).UTC()
+		return t, plausible(t)
 	}
 	return time.Time{}, false
 }

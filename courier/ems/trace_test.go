@@ -146,6 +146,65 @@ func TestUnreadableScansAreCountedAndKeptOut(t *testing.T) {
 	}
 }
 
+// Whatever a scan's code looks like, it is taken as it is; what it means is not decided here.
+func TestCodesAreTakenAsTheyCome(t *testing.T) {
+	t.Parallel()
+	c, _ := clientOf(t, envelope("00000", "", `{"responseItems":[
+		{"opTime":"2024-12-26 15:26:00","opCode":704,"deliverCode":10},
+		{"opTime":"2024-12-26 15:26:00","opCode":"704","deliverCode":"10","opOrgCode":20000001},
+		{"opTime":20241226152600,"opCode":" C_002 "},
+		{"opTime":"2024-12-26 15:26:00","opCode":"Z9新"},
+		{"opTime":"2024-12-26 15:26:00","opCode":-7.5e3},
+		{"opTime":"2024-12-26 15:26:00","opCode":true},
+		{"opTime":"2024-12-26 15:26:00","opCode":null},
+		{"opTime":"2024-12-26 15:26:00","opCode":["704"]},
+		{"opTime":"2024-12-26 15:26:00","opCode":{"704":1}}
+	]}`))
+	got, err := c.Trace(t.Context(), "1200000001417", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var codes []string
+	for _, s := range got.Scans {
+		codes = append(codes, s.Code+"/"+s.DeliverCode+"/"+s.OrgCode)
+	}
+	want := []string{"704/10/", "704/10/20000001", "C_002//", "Z9新//", "-7.5e3//", "true//"}
+	if diff := cmp.Diff(want, codes); diff != "" || got.Unreadable != 3 {
+		t.Errorf("%d unreadable, codes (-want +got):\n%s", got.Unreadable, diff)
+	}
+}
+
+func TestNonsenseIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		"", "<html><body>502 Bad Gateway</body></html>", "{", "[]", "null", `"00000"`, "\x00\xff", `{"retCode":"00000","retBody":`,
+		envelope("00000", "", "您好"), envelope("00000", "", `{"responseItems":[{"opCode":"704"`), envelope("00000", "", "[1,2"),
+		envelope("00000", "", `{"responseItems":[]} {}`), `{"retCode":"00000","retBody":7}`,
+	} {
+		c, _ := clientOf(t, body)
+		if got, err := c.Trace(t.Context(), "1200000001417", 0); err == nil || len(got.Scans) != 0 || got.Raw != nil {
+			t.Errorf("%.60q: %d scans, %v; want an error", body, len(got.Scans), err)
+		}
+	}
+}
+
+// What is kept for a dispute is what the fingerprint is of, of answers that told something.
+func TestOnlyAChangedAnswerWithScansIsKept(t *testing.T) {
+	t.Parallel()
+	c, _ := clientOf(t, envelope("00000", "", traceBody))
+	got, err := c.Trace(t.Context(), "1200000001417", 0)
+	if err != nil || fingerprint(got.Raw) != got.Fingerprint {
+		t.Errorf("%d bytes are kept, %v", len(got.Raw), err)
+	}
+	if got, err = c.Trace(t.Context(), "1200000001417", got.Fingerprint); err != nil || !got.Unchanged || got.Raw != nil {
+		t.Errorf("of an unchanged answer %d bytes are kept, %v", len(got.Raw), err)
+	}
+	c, _ = clientOf(t, envelope("00000", "", `{"responseItems":[]}`))
+	if got, err = c.Trace(t.Context(), "1200000001417", 0); err != nil || got.Raw != nil {
+		t.Errorf("of an empty answer %d bytes are kept, %v", len(got.Raw), err)
+	}
+}
+
 func TestTraceOfAnotherWaybillIsNoAnswer(t *testing.T) {
 	t.Parallel()
 	c, _ := clientOf(t, envelope("00000", "", traceBody))
@@ -212,12 +271,14 @@ func TestTimesAreBeijings(t *testing.T) {
 	want := time.Date(2026, 1, 1, 16, 4, 5, 0, time.UTC)
 	for _, s := range []string{
 		"2026-01-02 00:04:05", " 2026-01-02 00:04:05", "2026-01-02 00:04:05.0", "2026-01-02T00:04:05", "2026/01/02 00:04:05", "20260102000405", "2026-1-2 0:4:5",
+		"2026-01-02T00:04:05+08:00", "2026-01-01T16:04:05Z", "2026-01-02T00:04:05.000+0800", "2026-01-02 01:04:05+09:00", "1767283445000",
 	} {
 		if got, ok := readTime([]byte(`"` + s + `"`)); !ok || !got.Equal(want) || got.Location() != time.UTC {
 			t.Errorf("%s: %v, %v; want %v", s, got, ok, want)
 		}
 	}
-	for _, s := range []string{"", "2026-02-30 00:00:00", "2026-00-01 00:00:00", "2026-01-02 24:00:00", "2026-01-02 23:60:00", "2026-01-02", "1999-12-31 23:59:59", "9999-01-01 00:00:00", "现在"} {
+	for _, s := range []string{"", "2026-02-30 00:00:00", "2026-00-01 00:00:00", "2026-01-02 24:00:00", "2026-01-02 23:60:00", "2026-01-02", "1999-12-31 23:59:59", "9999-01-01 00:00:00", "现在",
+		"2026-01-02T00:04:05+99:00", "9999999999999", "-176728344500", "176728344500", "2026-01-02T00:04:05 CST"} {
 		if got, ok := readTime([]byte(`"` + s + `"`)); ok {
 			t.Errorf("%s: %v, want an error", s, got)
 		}
