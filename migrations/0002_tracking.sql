@@ -151,7 +151,7 @@ CREATE TABLE stall_clocks (
 );
 INSERT INTO stall_clocks (clock, statuses, starts, working_hours, next_action) VALUES
     ('not_accepted',   '{ordered}',                            'handed_over',  8, '邮件已交寄但邮政没有收寄记录：向揽收网点核实，必要时凭交接单查找。'),
-    ('not_known',      '{ordered}',                            'status',      40, '邮政一直没有该运单的任何记录：核对邮件是否已经交寄；未交寄的尽快交寄，已交寄的向邮政查询。'),
+    ('not_known',      '{ordered}',                            'scan',        40, '邮政一直没有该运单的收寄记录：核对邮件是否已经交寄；未交寄的尽快交寄，已交寄的向邮政查询。'),
     ('no_scan',        '{accepted,in_transit,attempt_failed}', 'scan',        24, '邮件途中长时间没有新的物流记录：向邮政（010-56421484）催查。'),
     ('no_result',      '{out_for_delivery}',                   'scan',        10, '已派送但没有投递结果：向投递网点核实邮件在谁手中。'),
     ('held_too_long',  '{held}',                               'held_until',   0, '领取期限已过，邮件仍未领取也未退回：联系申请人和网点，确认去向。'),
@@ -177,8 +177,9 @@ ALTER TABLE deliveries
     ADD COLUMN receiver        text NOT NULL DEFAULT '', -- class of who or what received it, as it stands now
     ADD COLUMN id_checked      boolean NOT NULL DEFAULT false, -- the order told EMS to check an identity document
     ADD COLUMN password_sealed bytea;                   -- six digits that the courier asks for (密码投递)
-CREATE INDEX deliveries_stall ON deliveries (status, tracked_at, id) INCLUDE (status_since)
+CREATE INDEX deliveries_stall ON deliveries (status, (greatest(tracked_at, status_since)), id) INCLUDE (status_since)
     WHERE status IN ('ordered', 'accepted', 'in_transit', 'out_for_delivery', 'attempt_failed', 'held', 'returning');
+CREATE INDEX deliveries_handed_over ON deliveries (handed_over_at, id) WHERE status = 'ordered' AND handed_over_at IS NOT NULL;
 
 CREATE INDEX cases_delivery ON cases (delivery_id, opened_at);
 
@@ -339,7 +340,7 @@ END $$;
 -- +goose Down
 DROP FUNCTION drop_months(text, date);
 DROP TABLE journeys, non_receipts, interventions, readdressings, returns;
-DROP INDEX deliveries_stall, cases_delivery;
+DROP INDEX deliveries_stall, deliveries_handed_over, cases_delivery;
 ALTER TABLE deliveries DROP COLUMN tracked_at, DROP COLUMN handed_over_at, DROP COLUMN receiver, DROP COLUMN id_checked, DROP COLUMN password_sealed;
 ALTER TABLE stations DROP COLUMN hours;
 DROP INDEX waybills_due_0, waybills_due_1, waybills_due_2, waybills_due_3;

@@ -66,7 +66,7 @@ func TestACaseOfAStandstillSaysWhatStandsStill(t *testing.T) {
 		want   string
 	}{
 		{stallClock{name: "not_accepted", starts: "handed_over", limit: 8 * time.Hour}, courier.Ordered, "待交寄：11月16日10:00已交寄，超过8个工作小时没有收寄记录（not_accepted）"},
-		{stallClock{name: "not_known", starts: "status", limit: 40 * time.Hour}, courier.Ordered, "待交寄：自11月16日10:00起没有进展，已超过40个工作小时（not_known）"},
+		{stallClock{name: "returning_long", starts: "status", limit: 56 * time.Hour}, courier.Returning, "退回中：自11月16日10:00起没有进展，已超过56个工作小时（returning_long）"},
 		{stallClock{name: "no_scan", starts: "scan", limit: 24 * time.Hour}, courier.InTransit, "运输中：自11月16日10:00起没有新的物流记录，已超过24个工作小时（no_scan）"},
 		{stallClock{name: "held_too_long", starts: "held_until"}, courier.Held, "待领取：期限已于11月16日10:00届满（held_too_long）"},
 		{stallClock{name: "shelf_over", starts: "shelf", limit: 16 * time.Hour}, courier.Returned, "已退回：期限已于11月16日10:00届满，又过了16个工作小时（shelf_over）"},

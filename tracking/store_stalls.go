@@ -47,11 +47,12 @@ func readStationHours(ctx context.Context, q sqlx.QueryerContext) ([]string, err
 	return hours, nil
 }
 
-// began gives what a clock runs from, and the bound that lets an index find it.
+// began gives what a clock runs from, and the bound that lets an index find it. That of scans starts anew with the status,
+// so that a delivery which is ordered again does not stand still since its former waybill's last scan.
 var began = map[string]struct{ at, bound string }{
 	"handed_over": {`d.handed_over_at`, `d.handed_over_at <= $2`},
 	"status":      {`d.status_since`, `d.status_since <= $2`},
-	"scan":        {`coalesce(d.tracked_at, d.status_since)`, `(d.tracked_at <= $2 OR d.tracked_at IS NULL AND d.status_since <= $2)`},
+	"scan":        {`greatest(d.tracked_at, d.status_since)`, `greatest(d.tracked_at, d.status_since) <= $2`},
 	"held_until": {`coalesce((d.held_until + 1)::timestamp AT TIME ZONE 'Asia/Shanghai', d.status_since + interval '7 days')`,
 		`coalesce((d.held_until + 1)::timestamp AT TIME ZONE 'Asia/Shanghai', d.status_since + interval '7 days') <= $2`},
 	"shelf": {`(r.retain_until + 1)::timestamp AT TIME ZONE 'Asia/Shanghai'`,

@@ -222,3 +222,18 @@ func TestClocksRunOnInAYearWithoutDataAndSaySo(t *testing.T) {
 		t.Error("no metric is told")
 	}
 }
+
+func TestTheClockOfScansStartsAnewWithTheStatus(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	seed(t, db, 1) // ordered again, under another number, after its former one was scanned
+	must(t, db, `UPDATE deliveries SET tracked_at = $1, status_since = $2`, beijingTime("2026-11-03 10:00"), beijingTime("2026-11-24 10:00"))
+	stallRound(t, db, beijingTime("2026-11-30 10:00"))
+	if n := stalledCases(t, db); n != 0 {
+		t.Fatalf("a case within four days: %s", text(t, db, `SELECT detail FROM cases`))
+	}
+	stallRound(t, db, beijingTime("2026-12-01 10:00"))
+	if n := stalledCases(t, db); n != 1 {
+		t.Errorf("%d cases after five days, want 1", n)
+	}
+}
