@@ -32,7 +32,7 @@ func TestEveryPairOfStatuses(t *testing.T) {
 	}
 	onTheWay := []courier.Status{courier.Accepted, courier.InTransit, courier.OutForDelivery, courier.AttemptFailed, courier.Held,
 		courier.Delivered, courier.Returning, courier.Returned, courier.Lost}
-	may[courier.Ordered] = append([]courier.Status{courier.Cancelled}, onTheWay...)
+	may[courier.Ordered] = append([]courier.Status{courier.Cancelled, courier.Approved}, onTheWay...)
 	for _, s := range []courier.Status{courier.Accepted, courier.InTransit, courier.OutForDelivery, courier.AttemptFailed, courier.Held, courier.Returning} {
 		may[s] = append([]courier.Status{courier.Ordered}, onTheWay...)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"emsd/courier/audit"
@@ -87,7 +88,7 @@ func handOver(row *deliveryRow, stopped bool, at time.Time) HandOverOutcome {
 }
 
 // handedOn reports whether EMS has, or had, the envelope of a delivery that stands at st.
-func handedOn(st Status) bool { return Ordered.MayBecome(st, "") && st != Cancelled }
+func handedOn(st Status) bool { return slices.Contains(onTheWay, st) }
 
 // HandOverAll records a list of scanned envelopes with one statement; a zero at is now. The results are in the order of
 // the numbers, and what is wrong with one never stops another.

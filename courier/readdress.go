@@ -46,27 +46,26 @@ func (s *Service) readdress(ctx context.Context, tx *sqlx.Tx, row *deliveryRow, 
 	}
 	if p, ok := pending[row.ID]; ok {
 		was, err := p.recipient(s.vault)
+		if err != nil || sameDestination(was, to) {
+			return false, err
+		}
+		asked, err := cancelAsked(ctx, tx, row.ID, row.WaybillNo.String)
 		if err != nil {
 			return false, err
 		}
-		if was.Province == to.Province && was.City == to.City && was.County == to.County && was.Address.Reveal() == to.Address.Reveal() {
-			return false, nil
+		if asked {
+			return false, &Conflict{"address_change_pending", "正在按另一个新地址撤单重下，请等待结果后再更改"}
 		}
-		return false, &Conflict{"address_change_pending", "正在按另一个新地址撤单重下，请等待结果后再更改"}
+		return true, s.replaceReaddressing(ctx, tx, row, to, reason, by, now)
 	}
 	if row.CancelRequested.Valid {
 		return false, &Conflict{"cancel_requested", "该寄递正在取消，不能更改地址"}
 	}
-	tariffs, err := readTariffs(ctx, tx, now)
-	if err != nil {
-		return false, err
+	d, err := row.unsealed(s.vault)
+	if err != nil || sameDestination(d.Recipient, to) {
+		return false, err // said twice, or nothing to change: a waybill is not given up for that
 	}
-	if _, ok := Quote(tariffs, to.Province, s.opts.WeightG, now); !ok {
-		return false, noTariff
-	}
-	r := readdressing{DeliveryID: row.ID, AskedBy: by, Reason: reason, Address: s.vault.Seal(vault.ColumnNewAddress, row.ID, to.Address.Reveal()),
-		Province: to.Province, City: to.City, County: to.County}
-	if err := saveReaddressing(ctx, tx, r, row.WaybillNo.String, now); err != nil {
+	if err := s.replaceReaddressing(ctx, tx, row, to, reason, by, now); err != nil {
 		return false, err
 	}
 	if err := saveCancelRequest(ctx, tx, row.ID, readdressReason, now, s.clock.Wall()); err != nil {
@@ -76,6 +75,24 @@ func (s *Service) readdress(ctx context.Context, tx *sqlx.Tx, row *deliveryRow, 
 		return false, err
 	}
 	return true, Wake(ctx, tx, WakeOrders)
+}
+
+// replaceReaddressing writes where the envelope is to go instead; EMS has not been asked to cancel for any other address.
+func (s *Service) replaceReaddressing(ctx context.Context, tx *sqlx.Tx, row *deliveryRow, to Recipient, reason, by string, now time.Time) error {
+	tariffs, err := readTariffs(ctx, tx, now)
+	if err != nil {
+		return err
+	}
+	if _, ok := Quote(tariffs, to.Province, s.opts.WeightG, now); !ok {
+		return noTariff
+	}
+	r := readdressing{DeliveryID: row.ID, AskedBy: by, Reason: reason, Address: s.vault.Seal(vault.ColumnNewAddress, row.ID, to.Address.Reveal()),
+		Province: to.Province, City: to.City, County: to.County}
+	return saveReaddressing(ctx, tx, r, row.WaybillNo.String, now)
+}
+
+func sameDestination(a, b Recipient) bool {
+	return a.Province == b.Province && a.City == b.City && a.County == b.County && a.Address.Reveal() == b.Address.Reveal()
 }
 
 // cancelInstead makes a cancellation of a change of address that is under way: EMS is asked for the same either way.
@@ -125,13 +142,32 @@ func (o *Orderer) orderAnew(ctx context.Context, tx *sqlx.Tx, cancelled []uuid.U
 	if _, err := endReaddressings(ctx, tx, moved, readdressAnew, now); err != nil {
 		return nil, err
 	}
-	if _, err := endReaddressings(ctx, tx, again, readdressOvertaken, now); err != nil { // those that are still open
-		return nil, err
-	}
-	if err := o.movedAway(ctx, tx, Ordered, again, moved, now); err != nil {
+	if err := o.overtaken(ctx, tx, again, now); err != nil {
 		return nil, err
 	}
 	return rest, Wake(ctx, tx, WakeOrders)
+}
+
+// overtaken ends the changes of address that are still open: EMS has cancelled the waybill, and scans say that it has the
+// envelope all the same.
+func (o *Orderer) overtaken(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID, now time.Time) error {
+	open, err := endReaddressings(ctx, tx, ids, readdressOvertaken, now)
+	if err != nil || len(open) == 0 {
+		return err
+	}
+	if err := dropCancelRequests(ctx, tx, open); err != nil {
+		return err
+	}
+	events, cases := make([]NewEvent, len(open)), make([]NewCase, len(open))
+	for i, id := range open {
+		events[i] = NewEvent{DeliveryID: id, Type: EventAddressNo, At: now}
+		cases[i] = NewCase{DeliveryID: id, Kind: CaseAddress, OpenedAt: now, DueAt: now.Add(o.opts.CaseWithin), NextAction: actReaddress,
+			Detail: "EMS 已同意撤单，但邮件同时有了新的轨迹"}
+	}
+	if err := AppendEvents(ctx, tx, events); err != nil {
+		return err
+	}
+	return OpenCases(ctx, tx, cases)
 }
 
 // changeAddresses gives each delivery its new address, with the fee that goes with it.

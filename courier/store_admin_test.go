@@ -259,10 +259,10 @@ func TestChangeOfAddress(t *testing.T) {
 			t.Errorf("%s, %d due back, want approved, 0", got.Status, got.RefundDueFen)
 		}
 	})
-	t.Run("not after the order", func(t *testing.T) {
+	t.Run("not when EMS has the envelope, nor while nobody knows", func(t *testing.T) {
 		d := s.created(permit(23))
 		s.pay(d.ID, payment("T23", 1200))
-		for status, want := range map[Status]string{Ordered: "already_ordered", InTransit: "already_ordered", Delivered: "already_finished", Ordering: "order_not_settled"} {
+		for status, want := range map[Status]string{Accepted: "already_ordered", InTransit: "already_ordered", Delivered: "already_finished", Ordering: "order_not_settled"} {
 			s.toStatus(d.ID, status)
 			if _, err := s.svc.ChangeAddress(t.Context(), d.ID, near, "搬家", "clerk"); conflictOf(err) != want {
 				t.Errorf("%s: %v, want %s", status, err, want)

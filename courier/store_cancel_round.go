@@ -66,7 +66,7 @@ func (o *Orderer) writeCancels(ctx context.Context, settled []settledCancel, now
 		}
 	}
 	return InTx(ctx, o.db, func(tx *sqlx.Tx) error {
-		readdressed, err := lockReaddressings(ctx, tx, ids)
+		readdressed, err := lockForReaddress(ctx, tx, ids)
 		if err != nil {
 			return err
 		}
@@ -199,8 +199,12 @@ func refuseCancels(ctx context.Context, tx *sqlx.Tx, refused []settledCancel, no
 		return nil
 	}
 	ids := make([]uuid.UUID, len(refused))
+	var askedEMS []uuid.UUID // the others have moved on before
 	for i, s := range refused {
 		ids[i] = s.job.ID
+		if s.job.Call {
+			askedEMS = append(askedEMS, s.job.ID)
+		}
 	}
 	var dropped []uuid.UUID
 	err := tx.SelectContext(ctx, &dropped, `
@@ -210,10 +214,15 @@ func refuseCancels(ctx context.Context, tx *sqlx.Tx, refused []settledCancel, no
 	if err != nil {
 		return err
 	}
-	readdressed, err := endReaddressings(ctx, tx, dropped, readdressRefused, now)
+	readdressed, err := endReaddressings(ctx, tx, askedEMS, readdressRefused, now)
 	if err != nil {
 		return err
 	}
+	overtaken, err := endReaddressings(ctx, tx, dropped, readdressOvertaken, now) // those that are still open
+	if err != nil {
+		return err
+	}
+	readdressed = append(readdressed, overtaken...)
 	events := make([]NewEvent, len(dropped))
 	for i, id := range dropped {
 		events[i] = NewEvent{DeliveryID: id, Type: EventCancelNo, At: now}

@@ -29,15 +29,15 @@ func (o *Orderer) claimLabels(ctx context.Context, limit int, wall, until time.T
 // writeLabels keeps the labels that came, and puts off the others.
 func (o *Orderer) writeLabels(ctx context.Context, fetched []fetchedLabel, now, wall time.Time) error {
 	var got []storedLabel
-	var ids []string
+	var ids, numbers []string
 	var waits []time.Time
 	var cases []NewCase
 	for _, f := range fetched {
 		if f.sealed != nil {
-			got = append(got, storedLabel{f.job.DeliveryID, f.sealed})
+			got = append(got, storedLabel{f.job.DeliveryID, f.job.WaybillNo, f.sealed})
 			continue
 		}
-		ids, waits = append(ids, f.job.DeliveryID.String()), append(waits, wall.Add(f.wait))
+		ids, numbers, waits = append(ids, f.job.DeliveryID.String()), append(numbers, f.job.WaybillNo), append(waits, wall.Add(f.wait))
 		if f.clerk {
 			cases = append(cases, NewCase{DeliveryID: f.job.DeliveryID, Kind: CaseOrderUnknown, OpenedAt: now, DueAt: now.Add(o.opts.CaseWithin),
 				NextAction: actAskEMS, Detail: "EMS 已确认下单，但一直查不到面单"})
@@ -50,8 +50,9 @@ func (o *Orderer) writeLabels(ctx context.Context, fetched []fetchedLabel, now, 
 		if len(ids) > 0 {
 			_, err := tx.ExecContext(ctx, `
 				UPDATE labels l SET next_attempt_at = r.at, failures = l.failures + 1
-				FROM unnest($1::uuid[], $2::timestamptz[]) AS r(id, at)
-				WHERE l.delivery_id = r.id AND l.next_attempt_at IS NOT NULL`, pq.Array(ids), timeArray(waits))
+				FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS r(id, waybill_no, at)
+				WHERE l.delivery_id = r.id AND l.waybill_no = r.waybill_no AND l.next_attempt_at IS NOT NULL`,
+				pq.Array(ids), pq.Array(numbers), timeArray(waits))
 			if err != nil {
 				return err
 			}
@@ -60,17 +61,19 @@ func (o *Orderer) writeLabels(ctx context.Context, fetched []fetchedLabel, now, 
 	})
 }
 
-// A storedLabel is a sealed label of a delivery.
+// A storedLabel is a sealed label of a delivery's waybill. It is kept for that waybill only: the delivery may have been
+// ordered anew to another address while the label was fetched.
 type storedLabel struct {
-	id     uuid.UUID
-	sealed []byte
+	id        uuid.UUID
+	waybillNo string
+	sealed    []byte
 }
 
 func labelsOf(settled []settledOrder) []storedLabel {
 	var labels []storedLabel
 	for _, s := range settled {
 		if s.pdf != nil {
-			labels = append(labels, storedLabel{s.job.ID, s.pdf})
+			labels = append(labels, storedLabel{s.job.ID, s.step.waybillNo, s.pdf})
 		}
 	}
 	return labels
@@ -80,14 +83,14 @@ func storeLabels(ctx context.Context, tx *sqlx.Tx, labels []storedLabel, now tim
 	if len(labels) == 0 {
 		return nil
 	}
-	ids, sealed := make([]string, len(labels)), make([][]byte, len(labels))
+	ids, numbers, sealed := make([]string, len(labels)), make([]string, len(labels)), make([][]byte, len(labels))
 	for i, l := range labels {
-		ids[i], sealed[i] = l.id.String(), l.sealed
+		ids[i], numbers[i], sealed[i] = l.id.String(), l.waybillNo, l.sealed
 	}
 	_, err := tx.ExecContext(ctx, `
 		UPDATE labels l SET pdf_sealed = r.pdf, fetched_at = $3, next_attempt_at = NULL, failures = 0
-		FROM unnest($1::uuid[], $2::bytea[]) AS r(id, pdf)
-		WHERE l.delivery_id = r.id AND l.pdf_sealed IS NULL`, pq.Array(ids), pq.ByteaArray(sealed), now)
+		FROM unnest($1::uuid[], $2::text[], $4::bytea[]) AS r(id, waybill_no, pdf)
+		WHERE l.delivery_id = r.id AND l.waybill_no = r.waybill_no AND l.pdf_sealed IS NULL`, pq.Array(ids), pq.Array(numbers), now, pq.ByteaArray(sealed))
 	return err
 }
 

@@ -46,6 +46,7 @@ type news struct {
 	receiver  *string // class to write, empty for none; nil leaves it
 
 	refold string // names the reason when no news but other rules are the cause
+	quiet  bool   // residents are not to be told
 
 	unreadable, implausible int
 	missingYear             int // that the calendar lacks
@@ -102,7 +103,7 @@ func digest(a *asked, st standing, known []kept, r rules, hash func(courier.Scan
 
 // tracked reports whether tracking may move a delivery that stands at s.
 func tracked(s courier.Status) bool {
-	return s == courier.Ordered || s != courier.Cancelled && courier.Ordered.MayBecome(s, "")
+	return s == courier.Ordered || s != courier.Cancelled && s != courier.Approved && courier.Ordered.MayBecome(s, "")
 }
 
 // follow moves the delivery to where its scans say it is.
@@ -201,7 +202,7 @@ func (n *news) data(s courier.Scan, now time.Time) courier.EventData {
 		WaybillNo: n.no,
 		ScanAt:    s.At.In(beijing).Format(time.RFC3339),
 		ScanCode:  s.Code,
-		Late:      now.Sub(s.At) > lateAfter,
+		Late:      n.quiet || now.Sub(s.At) > lateAfter,
 		Grew:      n.grew,
 	}
 	if n.heldUntil != nil {
