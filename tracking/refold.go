@@ -27,8 +27,8 @@ type Refolder struct {
 	clock courier.Clock
 	log   *slog.Logger
 
-	// Progress, when set, gets the number of deliveries looked at after each chunk.
-	Progress func(looked int)
+	// Progress, when set, gets the number of deliveries looked at after each chunk, and of those in the scope.
+	Progress func(looked, total int)
 }
 
 // NewRefolder returns a Refolder.
@@ -48,6 +48,7 @@ type RefoldReport struct {
 	Looked  int
 	Changed int
 	Skipped int // in other hands throughout: run it again
+	Bygone  int // left as they are: the scans that brought their status are dropped
 	Kinds   map[string]int
 	// Examples are some deliveries of each kind of change.
 	Examples map[string][]uuid.UUID
@@ -93,14 +94,32 @@ type stood struct {
 	standing
 	receiver  string
 	heldUntil time.Time
-	byScan    bool               // its status was brought by a scan, not by a person
+	byScan    bool   // its status was brought by a scan, not by a person
+	causeCode string // that scan
+	causeAt   time.Time
 	open      []courier.CaseKind // cases
 	had       []courier.CaseKind // cases that were closed
 }
 
-// refold decides what the rules make of the stored scans now. rule names why, should a final status be left (I-6).
-func refold(was stood, known []kept, r rules, rule string, now time.Time) news {
-	n := news{waybill: was.waybill, status: was.status, changedAt: was.changedAt, fingerprint: was.fingerprint, refold: rule}
+// bygone reports whether what brought the status is not stored any more. The rules cannot tell then where it would stand.
+func (was *stood) bygone(known []kept) bool {
+	if !was.byScan {
+		return len(known) == 0 && was.status != courier.Ordered
+	}
+	return !slices.ContainsFunc(known, func(k kept) bool { return k.Code == was.causeCode && k.At.Unix() == was.causeAt.Unix() })
+}
+
+// A cause says why deliveries are folded anew. rule stands in their events, and lets final statuses be left (I-6).
+type cause struct {
+	rule string
+	// quiet keeps residents from being told: they were told by the old rules. A decision about a code is the first that
+	// anybody can tell, so that it is news for as long as its scan is.
+	quiet bool
+}
+
+// refold decides what the rules make of the stored scans now.
+func refold(was stood, known []kept, r rules, why cause, now time.Time) news {
+	n := news{waybill: was.waybill, status: was.status, changedAt: was.changedAt, fingerprint: was.fingerprint, refold: why.rule, quiet: why.quiet}
 	all := make([]courier.Scan, 0, len(known))
 	for i := range known {
 		if !known[i].ahead {
@@ -123,10 +142,20 @@ func refold(was stood, known []kept, r rules, rule string, now time.Time) news {
 			}
 		}
 		n.follow(after, before, was.standing, now)
+		if n.move == nil && n.differs(was) {
+			data := n.data(after.Scan, now)
+			data.Rule, data.Receiver, data.Receipt = n.refold, after.Receiver, after.Receipt
+			n.event = &courier.NewEvent{DeliveryID: n.delivery, Type: courier.EventScan, At: now, Data: data}
+		}
 	}
 	n.next, n.urgency = r.plan.Next(n.status, n.changedAt, was.orderedAt, 0, now)
 	n.next = Spread(n.next, now, was.no)
 	return n
+}
+
+// differs reports whether who received the envelope, or how long it waits, is another than it was.
+func (n *news) differs(was stood) bool {
+	return n.receiver != nil && *n.receiver != was.receiver || n.heldUntil != nil && *n.heldUntil != dateText(was.heldUntil)
 }
 
 // changes names what a new fold changes, in words that group alike deliveries.
@@ -160,35 +189,65 @@ func dateText(t time.Time) string {
 	return t.Format(time.DateOnly)
 }
 
+// refoldPageSize is how many deliveries are looked up at once: a scope may take a pass over all scans to find them.
+const refoldPageSize = 20_000
+
 // refoldChunk bounds one transaction.
 const refoldChunk = 500
 
-// refoldTries is how often deliveries that somebody else has locked are tried again.
-const refoldTries = 5
+// refoldTries is how often a delivery that somebody else has locked is waited for again, refoldWait each time.
+const (
+	refoldTries = 3
+	refoldWait  = 2 * time.Second
+)
 
 // Refold looks at every delivery of the scope under the rules as they stand now, and writes what changes unless dryRun.
-// rule names the reason in the events of final statuses that are left, for example "refold:decision-7". Doing it again
-// changes nothing.
+// rule names the reason in the events of what moves, for example "refold:v1.2.0"; residents are told nothing. Doing it
+// again changes nothing.
 func (f *Refolder) Refold(ctx context.Context, scope RefoldScope, rule string, dryRun bool) (RefoldReport, error) {
-	book, err := readRulebook(ctx, f.db, f.clock.Now())
+	book, err := f.book(ctx)
 	if err != nil {
 		return RefoldReport{}, err
 	}
-	if len(book.Faults) > 0 {
-		return RefoldReport{}, fmt.Errorf("the rulebook has rows that cannot be used: %w", errors.Join(book.Faults...))
-	}
-	return f.under(ctx, book, scope, rule, dryRun)
+	return f.under(ctx, book, scope, cause{rule, true}, dryRun)
 }
 
-func (f *Refolder) under(ctx context.Context, book *Rulebook, scope RefoldScope, rule string, dryRun bool) (report RefoldReport, err error) {
+// book is the rulebook of all times, as it would be with more decisions: traces may be kept longer than the poller looks back.
+func (f *Refolder) book(ctx context.Context, more ...Decision) (*Rulebook, error) {
+	decisions, err := readDecisions(ctx, f.db)
+	if err != nil {
+		return nil, err
+	}
+	policies, err := readPolicies(ctx, f.db, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	terms, err := readTerms(ctx, f.db)
+	if err != nil {
+		return nil, err
+	}
+	book := newRulebook(append(decisions, more...), policies, terms)
+	if len(book.Faults) > 0 {
+		return nil, fmt.Errorf("the rulebook has rows that cannot be used: %w", errors.Join(book.Faults...))
+	}
+	return book, nil
+}
+
+func (f *Refolder) under(ctx context.Context, book *Rulebook, scope RefoldScope, why cause, dryRun bool) (report RefoldReport, err error) {
 	plan, err := readPlan(ctx, f.db)
 	if err != nil {
 		return report, err
 	}
+	job := refoldJob{Refolder: f, rules: rules{book, plan}, why: why, dryRun: dryRun, report: &report}
+	if f.Progress != nil {
+		if job.total, err = refoldCount(ctx, f.db, scope); err != nil {
+			return report, err
+		}
+	}
 	var after uuid.UUID
 	var busy []uuid.UUID
 	for {
-		ids, err := refoldPage(ctx, f.db, scope, after, refoldChunk)
+		ids, err := refoldPage(ctx, f.db, scope, after, refoldPageSize)
 		if err != nil {
 			return report, err
 		}
@@ -196,68 +255,90 @@ func (f *Refolder) under(ctx context.Context, book *Rulebook, scope RefoldScope,
 			break
 		}
 		after = ids[len(ids)-1]
-		left, err := f.chunk(ctx, ids, rules{book, plan}, rule, dryRun, &report)
+		left, err := job.chunks(ctx, ids, refoldChunk, false)
 		if err != nil {
-			return report, fmt.Errorf("refold %d deliveries after %s: %w", len(ids), after, err)
+			return report, err
 		}
 		busy = append(busy, left...)
-		if f.Progress != nil {
-			f.Progress(report.Looked)
-		}
 	}
 	for try := 0; len(busy) > 0 && try < refoldTries; try++ {
-		var left []uuid.UUID
-		for ids := range slices.Chunk(busy, refoldChunk) {
-			again, err := f.chunk(ctx, ids, rules{book, plan}, rule, dryRun, &report)
-			if err != nil {
-				return report, err
-			}
-			left = append(left, again...)
+		if busy, err = job.chunks(ctx, busy, 1, true); err != nil {
+			return report, err
 		}
-		busy = left
 	}
 	report.Skipped = len(busy)
 	return report, ctx.Err()
 }
 
+// A refoldJob is one run of a Refolder.
+type refoldJob struct {
+	*Refolder
+	rules  rules
+	why    cause
+	dryRun bool
+	total  int
+	report *RefoldReport
+}
+
+// chunks folds deliveries anew, some in a transaction, and gives back those that somebody else has locked.
+func (f *refoldJob) chunks(ctx context.Context, ids []uuid.UUID, size int, wait bool) (busy []uuid.UUID, err error) {
+	for chunk := range slices.Chunk(ids, size) {
+		left, err := f.chunk(ctx, chunk, wait)
+		if err != nil {
+			return nil, fmt.Errorf("refold %d deliveries from %s on: %w", len(chunk), chunk[0], err)
+		}
+		busy = append(busy, left...)
+		if f.Progress != nil {
+			f.Progress(f.report.Looked, f.total)
+		}
+	}
+	return busy, nil
+}
+
 // chunk folds some deliveries anew and gives back those that somebody else has locked.
-func (f *Refolder) chunk(ctx context.Context, ids []uuid.UUID, r rules, rule string, dryRun bool, report *RefoldReport) (busy []uuid.UUID, err error) {
+func (f *refoldJob) chunk(ctx context.Context, ids []uuid.UUID, wait bool) (busy []uuid.UUID, err error) {
 	now := f.clock.Now()
 	tx, err := f.db.BeginTxx(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer tx.Rollback() // after a commit it does nothing
-	all, err := lockStood(ctx, tx, ids)
+	all, err := lockStood(ctx, tx, ids, wait)
+	if isLockTimeout(err) {
+		return ids, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	reread, err := f.readTexts(ctx, tx, ids)
-	if err != nil {
-		return nil, err
-	}
-	known, err := readKept(ctx, tx, texts(ids), time.Unix(0, 0))
-	if err != nil {
-		return nil, err
-	}
-	var changed []news
+	mine := ids[:0:0]
+	from := now
 	for _, id := range ids {
 		was, ok := all[id]
 		if !ok {
 			busy = append(busy, id)
 			continue
 		}
-		for i := range known[id] {
-			reread.apply(&known[id][i])
+		mine = append(mine, id)
+		if was.orderedAt.Before(from) {
+			from = was.orderedAt
 		}
-		n := refold(was, known[id], r, rule, now)
-		report.Looked++
-		report.add(&n, was)
-		if len(n.changes(was)) > 0 {
+	}
+	from = from.AddDate(0, -1, 0) // what is older than its order by more than that counts for nothing
+	reread, err := f.readTexts(ctx, tx, mine, from)
+	if err != nil {
+		return nil, err
+	}
+	known, err := readKept(ctx, tx, texts(mine), from)
+	if err != nil {
+		return nil, err
+	}
+	var changed []news
+	for _, id := range mine {
+		if n, ok := f.one(all[id], known[id], reread, now); ok {
 			changed = append(changed, n)
 		}
 	}
-	if dryRun {
+	if f.dryRun {
 		return busy, nil
 	}
 	if err := reread.write(ctx, tx); err != nil {
@@ -269,6 +350,21 @@ func (f *Refolder) chunk(ctx context.Context, ids []uuid.UUID, r rules, rule str
 		}
 	}
 	return busy, tx.Commit()
+}
+
+// one folds a delivery anew and reports it; ok is false when nothing is to be written.
+func (f *refoldJob) one(was stood, known []kept, reread readings, now time.Time) (n news, ok bool) {
+	f.report.Looked++
+	if was.bygone(known) {
+		f.report.Bygone++
+		return n, false
+	}
+	for i := range known {
+		reread.apply(&known[i])
+	}
+	n = refold(was, known, f.rules, f.why, now)
+	f.report.add(&n, was)
+	return n, len(n.changes(was)) > 0
 }
 
 // Readings are what texts say by the reader of today, where that differs from what is stored.
@@ -313,11 +409,11 @@ func (f *Refolder) Decide(ctx context.Context, d Decision, by, reason string, dr
 	}
 	now, scope := f.clock.Now(), RefoldScope{Code: d.Code}
 	if dryRun {
-		book, err := f.bookWith(ctx, d, now)
+		book, err := f.book(ctx, d)
 		if err != nil {
 			return RefoldReport{}, err
 		}
-		return f.under(ctx, book, scope, "refold:decision", true)
+		return f.under(ctx, book, scope, cause{rule: "refold:decision"}, true)
 	}
 	var id int64
 	err := courier.InTx(ctx, f.db, func(tx *sqlx.Tx) (err error) {
@@ -331,22 +427,9 @@ func (f *Refolder) Decide(ctx context.Context, d Decision, by, reason string, dr
 		return RefoldReport{}, err
 	}
 	f.log.InfoContext(ctx, "a code was decided", "code", d.Code, "meaning", d.Meaning, "decision", id)
-	return f.Refold(ctx, scope, fmt.Sprintf("refold:decision-%d", id), false)
-}
-
-// bookWith is the rulebook as it would be with one more decision.
-func (f *Refolder) bookWith(ctx context.Context, d Decision, now time.Time) (*Rulebook, error) {
-	decisions, err := readDecisions(ctx, f.db)
+	book, err := f.book(ctx)
 	if err != nil {
-		return nil, err
+		return RefoldReport{}, err
 	}
-	policies, err := readPolicies(ctx, f.db, now.AddDate(-policyYears, 0, 0))
-	if err != nil {
-		return nil, err
-	}
-	terms, err := readTerms(ctx, f.db)
-	if err != nil {
-		return nil, err
-	}
-	return newRulebook(append(decisions, d), policies, terms), nil
+	return f.under(ctx, book, scope, cause{rule: fmt.Sprintf("refold:decision-%d", id)}, false)
 }

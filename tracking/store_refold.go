@@ -3,6 +3,7 @@ package tracking
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,13 +17,13 @@ import (
 	"github.com/lib/pq"
 )
 
-// refoldPage reads the next deliveries of a scope in order of id.
-func refoldPage(ctx context.Context, q sqlx.QueryerContext, scope RefoldScope, after uuid.UUID, limit int) ([]uuid.UUID, error) {
-	where, args := ``, []any{after, limit}
+// refoldWhere is the condition of a scope about waybills w, with its arguments after those given.
+func refoldWhere(scope RefoldScope, args ...any) (where string, all []any) {
+	where, all = `true`, args
 	add := func(condition string, values ...any) {
 		for _, v := range values {
-			args = append(args, v)
-			condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(args)), 1)
+			all = append(all, v)
+			condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(all)), 1)
 		}
 		where += ` AND ` + condition
 	}
@@ -42,53 +43,91 @@ func refoldPage(ctx context.Context, q sqlx.QueryerContext, scope RefoldScope, a
 	case scope.Code != "":
 		add(`w.delivery_id IN (SELECT delivery_id FROM scans WHERE op_code = ?)`, scope.Code)
 	}
+	return where, all
+}
+
+// refoldPage reads the next deliveries of a scope in order of id.
+func refoldPage(ctx context.Context, q sqlx.QueryerContext, scope RefoldScope, after uuid.UUID, limit int) ([]uuid.UUID, error) {
+	where, args := refoldWhere(scope, after, limit)
 	var ids []uuid.UUID
 	err := sqlx.SelectContext(ctx, q, &ids, `
-		SELECT w.delivery_id FROM waybills w WHERE w.delivery_id > $1`+where+` ORDER BY w.delivery_id LIMIT $2`, args...)
+		SELECT w.delivery_id FROM waybills w WHERE w.delivery_id > $1 AND `+where+` ORDER BY w.delivery_id LIMIT $2`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read which deliveries to fold anew: %w", err)
 	}
 	return ids, nil
 }
 
+func refoldCount(ctx context.Context, q sqlx.QueryerContext, scope RefoldScope) (n int, err error) {
+	where, args := refoldWhere(scope)
+	if err := sqlx.GetContext(ctx, q, &n, `SELECT count(*) FROM waybills w WHERE `+where, args...); err != nil {
+		return 0, fmt.Errorf("count the deliveries to fold anew: %w", err)
+	}
+	return n, nil
+}
+
 // lockStood locks waybills, then their deliveries, and reads how they stand. Those that somebody else has locked are left
-// out. What brought the status is told by its last event.
-func lockStood(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID) (map[uuid.UUID]stood, error) {
-	rows, err := tx.QueryContext(ctx, `
-		WITH mine AS MATERIALIZED (
-			SELECT delivery_id, waybill_no, stage, ordered_at, changed_at, fingerprint, failures
-			FROM waybills WHERE delivery_id = ANY($1::uuid[]) ORDER BY delivery_id FOR UPDATE SKIP LOCKED
-		), locked AS MATERIALIZED (
-			SELECT id, status, status_since, id_checked, receiver, held_until,
-				status = 'returned' AND EXISTS (SELECT 1 FROM returns r WHERE r.delivery_id = deliveries.id) AS at_station
-			FROM deliveries WHERE id IN (SELECT delivery_id FROM mine) ORDER BY id FOR UPDATE SKIP LOCKED
+// out, or waited for for a while. What brought the status is told by its last event.
+func lockStood(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID, wait bool) (map[uuid.UUID]stood, error) {
+	skip := `SKIP LOCKED`
+	if wait {
+		skip = ``
+		if err := limitLocks(ctx, tx, refoldWait); err != nil {
+			return nil, err
+		}
+	}
+	var mine []string
+	err := tx.SelectContext(ctx, &mine, `
+		WITH w AS MATERIALIZED (
+			SELECT delivery_id FROM waybills WHERE delivery_id = ANY($1::uuid[]) ORDER BY delivery_id FOR UPDATE `+skip+`
 		)
-		SELECT m.delivery_id, m.waybill_no, m.stage, m.ordered_at, m.changed_at, m.fingerprint, m.failures,
-			d.status, d.status_since, d.id_checked, d.receiver, d.held_until, d.at_station,
-			coalesce((SELECT e.data ? 'scan_code' FROM events e
-				WHERE e.delivery_id = d.id AND e.type = 'delivery.' || d.status ORDER BY e.seq DESC LIMIT 1), false),
-			coalesce((SELECT string_agg(c.kind, ' ') FROM cases c WHERE c.delivery_id = d.id AND c.closed_at IS NULL), ''),
-			coalesce((SELECT string_agg(c.kind, ' ') FROM cases c WHERE c.delivery_id = d.id AND c.closed_at IS NOT NULL), '')
-		FROM mine m JOIN locked d ON d.id = m.delivery_id`, pq.Array(texts(ids)))
+		SELECT id FROM deliveries WHERE id IN (SELECT delivery_id FROM w) ORDER BY id FOR UPDATE `+skip, pq.Array(texts(ids)))
 	if err != nil {
 		return nil, fmt.Errorf("lock the deliveries: %w", err)
+	}
+	// In a statement of its own: the first one does not see the events of whoever it has waited for.
+	rows, err := tx.QueryContext(ctx, `
+		SELECT w.delivery_id, w.waybill_no, w.stage, w.ordered_at, w.changed_at, w.fingerprint, w.failures,
+			d.status, d.status_since, d.id_checked, d.receiver, d.held_until,
+			d.status = 'returned' AND EXISTS (SELECT 1 FROM returns r WHERE r.delivery_id = d.id),
+			coalesce(l.code, ''), CAST(l.at AS timestamptz),
+			coalesce((SELECT string_agg(c.kind, ' ') FROM cases c WHERE c.delivery_id = d.id AND c.closed_at IS NULL), ''),
+			coalesce((SELECT string_agg(c.kind, ' ') FROM cases c WHERE c.delivery_id = d.id AND c.closed_at IS NOT NULL), '')
+		FROM waybills w JOIN deliveries d ON d.id = w.delivery_id
+			LEFT JOIN LATERAL (SELECT e.data->>'scan_code' AS code, e.data->>'scan_at' AS at FROM events e
+				WHERE e.delivery_id = d.id AND e.type = 'delivery.' || d.status AND e.at >= d.status_since - interval '1 day'
+				ORDER BY e.seq DESC LIMIT 1) l ON true
+		WHERE w.delivery_id = ANY($1::uuid[])`, pq.Array(mine))
+	if err != nil {
+		return nil, fmt.Errorf("read how deliveries stand: %w", err)
 	}
 	defer rows.Close()
 	found := make(map[uuid.UUID]stood, len(ids))
 	for rows.Next() {
 		var s stood
-		var until sql.NullTime
+		var until, causeAt sql.NullTime
 		var open, had string
 		err := rows.Scan(&s.delivery, &s.no, &s.stage, &s.orderedAt, &s.changedAt, &s.fingerprint, &s.failures,
-			&s.status, &s.since, &s.idChecked, &s.receiver, &until, &s.atStation, &s.byScan, &open, &had)
+			&s.status, &s.since, &s.idChecked, &s.receiver, &until, &s.atStation, &s.causeCode, &causeAt, &open, &had)
 		if err != nil {
-			return nil, fmt.Errorf("lock the deliveries: %w", err)
+			return nil, fmt.Errorf("read how deliveries stand: %w", err)
 		}
-		s.heldUntil = dayOf(until)
+		s.byScan, s.causeAt, s.heldUntil = s.causeCode != "", causeAt.Time, dayOf(until)
 		s.open, s.had = kinds(open), kinds(had)
 		found[s.delivery] = s
 	}
 	return found, rows.Err()
+}
+
+// limitLocks makes the rest of a transaction give up when a lock is not to be had in time.
+func limitLocks(ctx context.Context, tx *sqlx.Tx, wait time.Duration) error {
+	_, err := tx.ExecContext(ctx, fmt.Sprintf(`SET LOCAL lock_timeout = %d`, wait.Milliseconds()))
+	return err
+}
+
+func isLockTimeout(err error) bool {
+	e, ok := errors.AsType[*pq.Error](err)
+	return ok && e.Code == "55P03"
 }
 
 func kinds(text string) (list []courier.CaseKind) {
@@ -100,13 +139,14 @@ func kinds(text string) (list []courier.CaseKind) {
 
 // readTexts opens the texts that say who received an envelope or until when it waits, and reads them as they are read
 // today. Only what differs from what is stored comes back.
-func (f *Refolder) readTexts(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID) (readings, error) {
+func (f *Refolder) readTexts(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID, from time.Time) (readings, error) {
 	rows, err := tx.QueryContext(ctx, `
 		SELECT delivery_id, op_at, op_code, org_code, text_print, desc_sealed, said_class, said_until, false
-		FROM scans WHERE delivery_id = ANY($1::uuid[]) AND op_code = ANY($2::text[])
+		FROM scans WHERE delivery_id = ANY($1::uuid[]) AND op_code = ANY($2::text[]) AND op_at >= $3
 		UNION ALL
 		SELECT delivery_id, op_at, op_code, org_code, text_print, desc_sealed, said_class, said_until, true
-		FROM retellings WHERE delivery_id = ANY($1::uuid[]) AND op_code = ANY($2::text[])`, pq.Array(texts(ids)), pq.Array(toldCodes))
+		FROM retellings WHERE delivery_id = ANY($1::uuid[]) AND op_code = ANY($2::text[]) AND op_at >= $3`,
+		pq.Array(texts(ids)), pq.Array(toldCodes), from)
 	if err != nil {
 		return nil, fmt.Errorf("read the texts of scans: %w", err)
 	}

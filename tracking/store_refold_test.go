@@ -167,6 +167,9 @@ func TestWordingsAreReadAnew(t *testing.T) {
 	if c := text(t, db, `SELECT said_class FROM scans WHERE op_code = '704'`); c != ReceiverFamily {
 		t.Errorf("the scan says %q, want family", c)
 	}
+	if c := text(t, db, `SELECT data->>'receiver' FROM events WHERE type = 'tracking.updated' AND data->>'rule' = 'refold:test'`); c != ReceiverFamily {
+		t.Errorf("the event says %q, want family", c)
+	}
 }
 
 func TestRefoldingManyDoesNotTakeLong(t *testing.T) {
@@ -179,15 +182,109 @@ func TestRefoldingManyDoesNotTakeLong(t *testing.T) {
 		INSERT INTO scans (delivery_id, op_at, op_code, org_code, waybill_no, op_name, desc_sealed, org_name, province, city, seen_at, text_print)
 		SELECT d.id, $1::timestamptz + i * interval '1 hour', (ARRAY['203','305','954','389','954'])[i], '1', d.waybill_no, 'x', '', 'x', 'x', 'x', $1, i
 		FROM deliveries d, generate_series(1, 5) i`, hour(2))
+	must(t, db, `
+		INSERT INTO events (delivery_id, seq, type, at, data)
+		SELECT id, 9, 'delivery.in_transit', status_since, jsonb_build_object('scan_code', '954', 'scan_at', $1::timestamptz) FROM deliveries`, hour(5))
+	must(t, db, `ANALYZE`)
+	f, last := newRefolder(db, hour(31)), 0
+	f.Progress = func(looked, total int) {
+		if looked < last || total != n {
+			t.Errorf("progress %d of %d after %d", looked, total, last)
+		}
+		last = looked
+	}
 	began := time.Now()
-	report, err := newRefolder(db, hour(31)).Refold(t.Context(), RefoldScope{}, "refold:test", true)
+	report, err := f.Refold(t.Context(), RefoldScope{}, "refold:test", true)
 	took := time.Since(began)
-	if err != nil || report.Looked != len(ids) || report.Changed != 0 {
-		t.Fatalf("looked at %d, changed %d (%v), %v", report.Looked, report.Changed, report.Kinds, err)
+	if err != nil || report.Looked != len(ids) || report.Changed+report.Bygone+report.Skipped != 0 || last != n {
+		t.Fatalf("looked at %d, changed %d (%v), bygone %d, progress to %d, %v", report.Looked, report.Changed, report.Kinds, report.Bygone, last, err)
 	}
 	t.Logf("%d deliveries of 5 scans folded anew in %s: %.0f a second", n, took, float64(n)/took.Seconds())
 	if took > time.Minute {
 		t.Errorf("took %s", took)
+	}
+}
+
+// A table is mended: a code that was taken for something else moves a thousand deliveries, and nobody is told of old news.
+func TestAMendedTableMovesAThousand(t *testing.T) {
+	t.Parallel()
+	const n = 1000
+	db := dbtest.Open(t)
+	polled(t, db, n, scanAt(3, "203"), scanAt(20, "702"), scanAt(24, "705"))
+	polled(t, db, 50, scanAt(3, "203"), scanAt(20, "702"))
+	must(t, db, `INSERT INTO code_decisions (code, name, meaning, sentence, valid_from, decided_at, decided_by, reason)
+		VALUES ('705', '', 'returning', '', '2000-01-01', $1, 'a test', 'x')`, hour(31))
+	f, was := newRefolder(db, hour(31)), state(t, db)
+	dry, err := f.Refold(t.Context(), RefoldScope{}, "refold:test", true)
+	if err != nil || state(t, db) != was {
+		t.Fatalf("a dry run has changed the database, %v", err)
+	}
+	began := time.Now()
+	report, err := f.Refold(t.Context(), RefoldScope{}, "refold:test", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d of %d moved in %s: %v", report.Changed, report.Looked, time.Since(began), report.Kinds)
+	if diff := cmp.Diff(dry, report); diff != "" || report.Kinds["status attempt_failed → returning"] != n || report.Looked != n+50 {
+		t.Errorf("looked at %d, changed %v; the dry run promised -, it became +\n%s", report.Looked, report.Kinds, diff)
+	}
+	if got := count(t, db, `SELECT count(*) FROM events WHERE type = 'delivery.returning' AND data->>'rule' = 'refold:test' AND (data->>'late')::boolean`); got != n {
+		t.Errorf("%d events name the rule and keep still, want %d", got, n)
+	}
+	if again, err := f.Refold(t.Context(), RefoldScope{}, "refold:test", false); err != nil || again.Changed != 0 {
+		t.Errorf("a second time %v changes, %v", again.Kinds, err)
+	}
+}
+
+// Months are dropped: what brought the status is gone, and the rules must not conclude that nothing ever came.
+func TestI6_AStatusWhoseScansAreDroppedStays(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	delivered := courier.Scan{At: hour(24), Code: "704", OrgCode: "1", DeliverCode: "10"}
+	polled(t, db, 3, scanAt(3, "203"), scanAt(20, "702"), delivered)
+	polled(t, db, 2, scanAt(3, "203"), scanAt(20, "702"))
+	was := state(t, db)
+	must(t, db, `DELETE FROM scans WHERE op_code IN ('702', '704')`)
+	gone := state(t, db)
+	for range 2 {
+		report, err := newRefolder(db, hour(31)).Refold(t.Context(), RefoldScope{}, "refold:test", false)
+		if err != nil || report.Changed != 0 || report.Bygone != 5 || state(t, db) != gone {
+			t.Fatalf("changed %v, bygone %d of 5, %v", report.Kinds, report.Bygone, err)
+		}
+		must(t, db, `DELETE FROM scans`)
+		gone = state(t, db)
+	}
+	if was == "" || count(t, db, `SELECT count(*) FROM deliveries WHERE status = 'delivered'`) != 3 {
+		t.Error("a delivery has left delivered")
+	}
+}
+
+func TestWhatOthersHoldIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	ids := polled(t, db, 3, scanAt(3, "203"), scanAt(20, "702"), scanAt(24, "Z9"))
+	tx, err := db.Beginx()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	if _, err := tx.Exec(`SELECT 1 FROM deliveries WHERE id = $1 FOR UPDATE`, ids[1]); err != nil {
+		t.Fatal(err)
+	}
+	f := newRefolder(db, hour(31))
+	report, err := f.Decide(t.Context(), Decision{Code: "Z9", Meaning: "attempt_failed", ValidFrom: hour(0)}, "a clerk", "x", false)
+	if err != nil || report.Changed != 2 || report.Skipped != 1 {
+		t.Fatalf("changed %d, skipped %d, %v; want 2 and the one that is held throughout", report.Changed, report.Skipped, err)
+	}
+	// It is let go while the next run waits for it.
+	f.Progress = func(looked, _ int) {
+		if looked == 2 {
+			tx.Rollback()
+		}
+	}
+	report, err = f.Refold(t.Context(), RefoldScope{}, "refold:test", false)
+	if err != nil || report.Changed != 1 || report.Skipped != 0 || report.Looked != 3 {
+		t.Errorf("changed %d, skipped %d, looked at %d, %v", report.Changed, report.Skipped, report.Looked, err)
 	}
 }
 

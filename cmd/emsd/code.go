@@ -63,8 +63,9 @@ func (c codeDecideCmd) Run(e *world) error {
 	}
 	return withApp(e, func(a *app) error {
 		f := a.refolder()
-		watchRefold(e, f)
+		stop := watchRefold(e, f)
 		report, err := f.Decide(e.ctx, d, operator(), c.Reason, c.DryRun)
+		stop()
 		if err != nil {
 			return err
 		}

@@ -2,11 +2,14 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"time"
 
 	"emsd/tracking"
 
 	"github.com/google/uuid"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
 )
 
 type refoldCmd struct {
@@ -28,8 +31,9 @@ func (c refoldCmd) Run(e *world) error {
 	}
 	return withApp(e, func(a *app) error {
 		f := a.refolder()
-		watchRefold(e, f)
+		stop := watchRefold(e, f)
 		report, err := f.Refold(e.ctx, scope, "refold:"+version(), c.DryRun)
+		stop()
 		tellRefold(e, report, c.DryRun)
 		return err
 	})
@@ -39,14 +43,36 @@ func (a *app) refolder() *tracking.Refolder {
 	return tracking.NewRefolder(a.db, a.vault, a.clock, a.log)
 }
 
-// watchRefold tells every few seconds how far it has come.
-func watchRefold(e *world, f *tracking.Refolder) {
+// watchRefold shows how far it has come: a bar on a terminal, a line every few seconds elsewhere. What it returns ends it.
+func watchRefold(e *world, f *tracking.Refolder) (stop func()) {
+	if terminal(e.err) {
+		return drawRefold(e.err, f)
+	}
 	last := time.Now()
-	f.Progress = func(looked int) {
+	f.Progress = func(looked, total int) {
 		if time.Since(last) > 2*time.Second {
 			last = time.Now()
-			fmt.Fprintf(e.err, "%d deliveries looked at\n", looked)
+			fmt.Fprintf(e.err, "%d of %d deliveries looked at\n", looked, total)
 		}
+	}
+	return func() {}
+}
+
+func drawRefold(w io.Writer, f *tracking.Refolder) (stop func()) {
+	pool := mpb.New(mpb.WithOutput(w), mpb.WithWidth(48))
+	var bar *mpb.Bar
+	f.Progress = func(looked, total int) {
+		if bar == nil {
+			bar = pool.AddBar(int64(total), mpb.PrependDecorators(decor.Name("refold  ")),
+				mpb.AppendDecorators(decor.Percentage(), decor.CountersNoUnit("  %d of %d deliveries")))
+		}
+		bar.SetCurrent(int64(min(looked, max(total-1, 0)))) // the last step is stop's: a full bar is final
+	}
+	return func() {
+		if bar != nil && !bar.Completed() {
+			bar.SetTotal(-1, true)
+		}
+		pool.Wait()
 	}
 }
 
@@ -59,6 +85,9 @@ func tellRefold(e *world, r tracking.RefoldReport, dryRun bool) {
 		what = "would change"
 	}
 	fmt.Fprintf(e.out, "%d deliveries looked at, %d %s\n", r.Looked, r.Changed, what)
+	if r.Bygone > 0 {
+		fmt.Fprintf(e.out, "%d are left as they are: the scans that brought their status are dropped\n", r.Bygone)
+	}
 	if r.Skipped > 0 {
 		fmt.Fprintf(e.out, "%d were in other hands throughout: run it again for them\n", r.Skipped)
 	}

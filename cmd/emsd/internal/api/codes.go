@@ -103,8 +103,9 @@ func (a *API) decide(w http.ResponseWriter, r *http.Request, t courier.Token) er
 		Changed int            `json:"deliveries_changed"`
 		Kinds   map[string]int `json:"changes"`
 		Skipped int            `json:"deliveries_skipped"`
+		Bygone  int            `json:"deliveries_without_scans"`
 		DryRun  bool           `json:"dry_run"`
-	}{report.Looked, report.Changed, report.Kinds, report.Skipped, in.DryRun})
+	}{report.Looked, report.Changed, report.Kinds, report.Skipped, report.Bygone, in.DryRun})
 	return nil
 }
 
