@@ -22,6 +22,7 @@ type rules struct {
 // recipient means, and how long envelopes wait for collection. It never changes once made.
 type Rulebook struct {
 	decisions map[string][]decided // by code, those that count first in front
+	made      int                  // decisions, also those that cannot be read
 	policies  map[string][]recipientPolicy
 	terms     map[string]term
 
@@ -99,7 +100,7 @@ func DefaultRulebook() *Rulebook { return defaultBook }
 
 // newRulebook takes decisions in the order in which they were made. A decision that cannot be read is left out.
 func newRulebook(decisions []Decision, policies []recipientPolicy, terms []term) *Rulebook {
-	b := &Rulebook{decisions: map[string][]decided{}, policies: map[string][]recipientPolicy{}, terms: map[string]term{}}
+	b := &Rulebook{made: len(decisions), decisions: map[string][]decided{}, policies: map[string][]recipientPolicy{}, terms: map[string]term{}}
 	for i := len(decisions) - 1; i >= 0; i-- { // of two from the same moment on, the later made counts
 		d, err := decisions[i].read()
 		if err != nil {

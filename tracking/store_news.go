@@ -75,7 +75,11 @@ func (p *Poller) storeNews(ctx context.Context, tx *sqlx.Tx, changed []*asked, n
 		return fmt.Errorf("read scans of %d deliveries: %w", len(ids), err)
 	}
 	all := make([]news, len(changed))
-	rules, hash := p.rules(), func(s courier.Scan) int64 { return textPrint(p.vault, s) }
+	rules, err := p.rulesNow(ctx, tx, now)
+	if err != nil {
+		return err
+	}
+	hash := func(s courier.Scan) int64 { return textPrint(p.vault, s) }
 	for i, a := range changed {
 		st, ok := standings[a.delivery]
 		if !ok {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"emsd/courier"
+
 	"github.com/jmoiron/sqlx"
 )
 
@@ -14,12 +16,26 @@ func EnsurePartitions(ctx context.Context, db *sqlx.DB, now time.Time, monthsAhe
 	for _, table := range []string{"scans", "retellings", "raw_answers", "events"} {
 		for i := range monthsAhead + 1 {
 			month := monthOf(now, i)
-			if _, err := db.ExecContext(ctx, `SELECT ensure_month($1, $2::date)`, table, month); err != nil {
+			var made bool
+			if err := changeMonths(ctx, db, &made, `SELECT ensure_month($1, $2::date)`, table, month); err != nil {
 				return fmt.Errorf("make the partition of %s for %s: %w", table, month[:7], err)
 			}
 		}
 	}
 	return nil
+}
+
+// partitionWait bounds how long making or dropping a partition waits for its lock: whoever reads or writes the table waits
+// behind it. While a dump holds the tables it gives up; the next round does it.
+const partitionWait = time.Second
+
+func changeMonths(ctx context.Context, db *sqlx.DB, result any, query, table, month string) error {
+	return courier.InTx(ctx, db, func(tx *sqlx.Tx) error {
+		if err := limitLocks(ctx, tx, partitionWait); err != nil {
+			return err
+		}
+		return tx.GetContext(ctx, result, query, table, month)
+	})
 }
 
 // monthOf is the first day of the month that lies some months after that of t in Beijing.
@@ -54,7 +70,7 @@ func DropMonths(ctx context.Context, db *sqlx.DB, keep Keep, now time.Time) (dro
 		{"raw_answers", bound(now.AddDate(0, 0, -keep.AnswerDays))}, {"retellings", traces}, {"scans", traces},
 	} {
 		var n int
-		if err := db.GetContext(ctx, &n, `SELECT drop_months($1, $2::date)`, d.table, d.before); err != nil {
+		if err := changeMonths(ctx, db, &n, `SELECT drop_months($1, $2::date)`, d.table, d.before); err != nil {
 			return dropped, fmt.Errorf("drop the months of %s before %s: %w", d.table, d.before[:7], err)
 		}
 		dropped += n

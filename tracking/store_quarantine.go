@@ -90,3 +90,23 @@ func insertDecision(ctx context.Context, tx *sqlx.Tx, d RecordedDecision) (id in
 		RETURNING id`, d.Code, d.Name, d.Meaning, d.Sentence, d.ValidFrom, d.At, d.By, d.Reason)
 	return id, err
 }
+
+// rulesNow are the rules with every decision that was made before the deliveries of tx were locked. A decision is applied to
+// what is stored at once: news read by older rules would take it back until the rules are read again.
+func (p *Poller) rulesNow(ctx context.Context, tx *sqlx.Tx, now time.Time) (rules, error) {
+	current := p.rules()
+	var made int
+	if err := tx.GetContext(ctx, &made, `SELECT count(*) FROM code_decisions`); err != nil {
+		return rules{}, fmt.Errorf("count the decisions about codes: %w", err)
+	}
+	if made == current.book.made {
+		return current, nil
+	}
+	book, err := readRulebook(ctx, tx, now)
+	if err != nil {
+		return rules{}, err
+	}
+	fresh := rules{book, current.plan}
+	p.current.Store(&fresh)
+	return fresh, nil
+}

@@ -108,7 +108,31 @@ func TestADecisionMovesWhatHasTheCodeAndNothingElse(t *testing.T) {
 	}
 }
 
-// The next trace is read by the decision as well, in the poller that runs.
+// The next trace is read by the decision as well, in a poller that runs and has read its rules before.
+func TestADecisionCountsForTheNextTrace(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	ids, numbers := seed(t, db, 1)
+	ems, c := newFakeEMS(), newClock(hour(30))
+	trace := []courier.Scan{scanAt(3, "203"), scanAt(20, "702"), scanAt(24, "Z9")}
+	ems.show(numbers[0], trace...)
+	p := newTestPoller(t, db, ems, c, Options{})
+	pollRound(t, p)
+	if _, err := newRefolder(db, hour(31)).Decide(t.Context(), Decision{Code: "Z9", Meaning: "attempt_failed", ValidFrom: hour(0)}, "a clerk", "x", false); err != nil {
+		t.Fatal(err)
+	}
+	must(t, db, `UPDATE waybills SET next_poll_at = $1`, hour(31))
+	c.set(hour(32))
+	ems.show(numbers[0], append(trace, courier.Scan{At: hour(31), Code: "Z9", OrgCode: "2"})...)
+	pollRound(t, p)
+	if s := text(t, db, `SELECT status FROM deliveries WHERE id = $1`, ids[0]); s != "attempt_failed" {
+		t.Errorf("%s, want attempt_failed as it was decided", s)
+	}
+	if n := count(t, db, `SELECT count(*) FROM cases WHERE closed_at IS NULL`) + count(t, db, `SELECT count(*) FROM unknown_codes`); n != 0 {
+		t.Errorf("%d cases and unknown codes, want none of a code that was decided", n)
+	}
+}
+
 func TestI6_AFinalStatusIsRefoldedByANamedRuleOnly(t *testing.T) {
 	t.Parallel()
 	db := dbtest.Open(t)
