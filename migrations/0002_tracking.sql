@@ -177,7 +177,7 @@ ALTER TABLE deliveries
     ADD COLUMN receiver        text NOT NULL DEFAULT '', -- class of who or what received it, as it stands now
     ADD COLUMN id_checked      boolean NOT NULL DEFAULT false, -- the order told EMS to check an identity document
     ADD COLUMN password_sealed bytea;                   -- six digits that the courier asks for (密码投递)
-CREATE INDEX deliveries_stall ON deliveries (status, (greatest(tracked_at, status_since)), id) INCLUDE (status_since)
+CREATE INDEX deliveries_stall ON deliveries (status, (greatest(tracked_at, status_since)), id)
     WHERE status IN ('ordered', 'accepted', 'in_transit', 'out_for_delivery', 'attempt_failed', 'held', 'returning');
 CREATE INDEX deliveries_handed_over ON deliveries (handed_over_at, id) WHERE status = 'ordered' AND handed_over_at IS NOT NULL;
 

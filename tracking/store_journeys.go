@@ -2,7 +2,6 @@ package tracking
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -192,17 +191,13 @@ func readCells(ctx context.Context, q sqlx.QueryerContext, by Grouping, from, be
 	return cells, rows.Err()
 }
 
-// readAges counts live deliveries by status and by days in it. The index of the stall clocks tells most of them.
+// readAges counts live deliveries by status and by days in it. The condition is that of the index which keeps them one per
+// permit, so that years of ended deliveries are not read.
 func readAges(ctx context.Context, q sqlx.QueryerContext, now time.Time) (map[courier.Status][]int, error) {
 	rows, err := q.QueryxContext(ctx, `
 		SELECT status, width_bucket(status_since, $1::timestamptz[]) AS bucket, count(*)
 		FROM deliveries
-		WHERE status IN ('ordered', 'accepted', 'in_transit', 'out_for_delivery', 'attempt_failed', 'held', 'returning')
-		GROUP BY 1, 2
-		UNION ALL
-		SELECT status, width_bucket(status_since, $1::timestamptz[]) AS bucket, count(*)
-		FROM deliveries
-		WHERE status IN ('awaiting_payment', 'approved', 'ordering')
+		WHERE status NOT IN ('refused', 'cancelled', 'returned', 'lost', 'delivered')
 		GROUP BY 1, 2`, ageBounds(now))
 	if err != nil {
 		return nil, err
@@ -211,15 +206,14 @@ func readAges(ctx context.Context, q sqlx.QueryerContext, now time.Time) (map[co
 	counts := map[courier.Status][]int{}
 	for rows.Next() {
 		var s courier.Status
-		var bucket sql.NullInt64
-		var n int
+		var bucket, n int
 		if err := rows.Scan(&s, &bucket, &n); err != nil {
 			return nil, err
 		}
 		if counts[s] == nil {
 			counts[s] = make([]int, len(AgeBounds)+1)
 		}
-		counts[s][len(AgeBounds)-int(bucket.Int64)] += n
+		counts[s][len(AgeBounds)-bucket] = n
 	}
 	return counts, rows.Err()
 }
