@@ -36,7 +36,7 @@ func (c benchCmd) Run(e *world) error {
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	report, err := bench.Run(e.ctx, bench.Options{Self: []string{self, "bench", "--child"}, Session: sessionOptions, Sizes: sizes, Only: c.Only,
+	report, err := bench.Run(e.ctx, bench.Options{Self: []string{self, "bench", "--child"}, Serve: []string{self, "serve"}, Session: sessionOptions, Sizes: sizes, Only: c.Only,
 		Profile: c.Profile, Progress: e.err})
 	if report != nil {
 		if werr := report.Write(e.out); werr != nil {

@@ -28,6 +28,7 @@ import (
 // Options of a run. Self and Session are required.
 type Options struct {
 	Self    []string // command that ends in Child: this program
+	Serve   []string // command that serves: this program; empty leaves out what needs a daemon
 	Session string   // options of the daemon's database sessions
 	Sizes   Sizes
 	Only    []string // names of measurements, or ids such as P1; empty for all
@@ -38,32 +39,38 @@ type Options struct {
 
 // Sizes says how much is measured.
 type Sizes struct {
-	Rounds   int   // pairs of product and floor
-	Polls    int   // of one run
-	Orders   int   // of one run
-	Snapshot int   // polls while a snapshot is held
-	Pairs    int   // of runs with and without one
-	Young    int   // polls on a table that was never analyzed
-	Starts   int   // such tables
-	Rows     []int // tables to claim from
-	Claims   int   // from each
-	Due      int   // rows of the largest that are due, together and scattered
-	Crowd    int   // workers of the large run for memory
-	Million  int   // polls of one process for memory; 0 leaves it out
-	Permits  int   // taken in
-	Payments int   // timed from paid to ordered
+	Rounds      int     // pairs of product and floor
+	Polls       int     // of one run
+	Orders      int     // of one run
+	Snapshot    int     // polls while a snapshot is held
+	Pairs       int     // of runs with and without one
+	Young       int     // polls on a table that was never analyzed
+	Starts      int     // such tables
+	Rows        []int   // tables to claim from
+	Claims      int     // from each
+	Due         int     // rows of the largest that are due, together and scattered
+	Crowd       int     // workers of the large run for memory
+	Crowds      []int   // workers that a slow courier is asked by
+	SlowSeconds float64 // that each of these runs lasts
+	DueSeconds  float64 // over which waybills become due
+	IdleSeconds float64 // that an idle daemon is watched
+	Million     int     // polls of one process for memory; 0 leaves it out
+	Permits     int     // taken in
+	Payments    int     // timed from paid to ordered
 }
 
 // Full is what docs/benchmarks.md is made of; it takes some minutes.
 func Full() Sizes {
 	return Sizes{Rounds: 3, Polls: 60_000, Orders: 20_000, Snapshot: 200_000, Pairs: 2, Young: 10_000, Starts: 10,
-		Rows: []int{10_000, 1_000_000, 5_000_000}, Claims: 50, Due: 100_000, Crowd: 1024, Million: 1_000_000, Permits: 20_000, Payments: 400}
+		Rows: []int{10_000, 1_000_000, 5_000_000}, Claims: 50, Due: 100_000, Crowd: 1024,
+		Crowds: []int{64, 256, 1024}, SlowSeconds: 6, DueSeconds: 15, IdleSeconds: 20, Million: 1_000_000, Permits: 20_000, Payments: 400}
 }
 
 // Quick shows within a minute whether something is badly wrong.
 func Quick() Sizes {
 	return Sizes{Rounds: 3, Polls: 8_000, Orders: 3_000, Snapshot: 12_000, Pairs: 1, Young: 4_000, Starts: 2,
-		Rows: []int{10_000, 100_000}, Claims: 30, Due: 10_000, Crowd: 1024, Permits: 2_000, Payments: 50}
+		Rows: []int{10_000, 100_000}, Claims: 30, Due: 10_000, Crowd: 1024,
+		Crowds: []int{64, 1024}, SlowSeconds: 2, DueSeconds: 3, IdleSeconds: 4, Permits: 2_000, Payments: 50}
 }
 
 // runTimeout bounds one measured run, so that a hanging one fails and says which.
@@ -102,6 +109,8 @@ var measurements = []measurement{
 	{"snapshot", []string{"P6"}, "polling while an old snapshot is held", (*bench).measureSnapshot},
 	{"young", []string{"P6"}, "polling tables that were never analyzed", (*bench).measureYoung},
 	{"claim", []string{"P5"}, "claiming from tables that grow", (*bench).measureClaims},
+	{"slow", []string{"P7"}, "polling a courier that takes its time", (*bench).measureSlow},
+	{"punctual", []string{"P9"}, "what becomes due is asked about in time", (*bench).measurePunctual},
 	{"memory", []string{"P8"}, "memory", (*bench).measureMemory},
 }
 

@@ -26,7 +26,7 @@ const session = "-c random_page_cost=1.1 -c TimeZone=UTC"
 
 // tiny measures everything, and little of it.
 var tiny = Sizes{Rounds: 1, Polls: 600, Orders: 600, Snapshot: 600, Pairs: 1, Young: 600, Starts: 1, Rows: []int{600, 6000}, Claims: 3, Due: 600,
-	Crowd: 128, Million: 600, Permits: 600, Payments: 5}
+	Crowd: 128, Crowds: []int{64}, SlowSeconds: 1, DueSeconds: 0.5, Million: 600, Permits: 600, Payments: 5}
 
 func TestEveryMeasurementRuns(t *testing.T) {
 	t.Parallel()

@@ -15,21 +15,27 @@ import (
 	"strings"
 	"time"
 
+	"emsd/courier"
+
 	"github.com/jmoiron/sqlx"
 )
 
 // A task is one measured run. Each is a process of its own, so that all begin with the same heap and no run's memory is
 // charged to another.
 type task struct {
-	Kind     string
-	DSN      string
-	Postgres int    // process id of the server
-	URL      string // of the stub, with the path that it is to answer
-	Items    int
-	Workers  int
-	Now      time.Time // business time
-	Profile  string    // file for a CPU profile
-	Mark     int       // tell the memory after this many items, too
+	Kind      string
+	DSN       string
+	Postgres  int    // process id of the server
+	URL       string // of the stub, with the path that it is to answer
+	Items     int
+	Workers   int
+	Now       time.Time // business time
+	Profile   string    // file for a CPU profile
+	PerSecond float64   // waybills that become due
+	Rate      float64   // calls a second that the account allows; 0 for no limit
+	Seconds   float64   // that the run lasts
+	Keep      bool      // store answers as they come
+	Mark      int       // tell the memory after this many items, too
 }
 
 // A result is what a run cost.
@@ -41,7 +47,9 @@ type result struct {
 	WAL         int64 // bytes
 	PeakRSS     int64
 	MarkRSS     int64
-	Took        []float64 // seconds of single claims, or from paid to ordered
+	Steady      float64                      // polls a second between start and end of a run
+	Lags        map[courier.Status][]float64 // seconds from due to asked
+	Took        []float64                    // seconds of single claims, or from paid to ordered
 }
 
 func (r result) perSecond() float64 { return float64(r.Items) / r.Seconds }
@@ -53,15 +61,19 @@ const kindStub = "stub"
 
 // kinds are the runs by name. Each measures its own part of itself.
 var kinds = map[string]func(context.Context, task, *meter) error{
-	"poll":          pollProduct,
-	"poll-floor":    pollFloor,
-	"order":         orderProduct,
-	"order-floor":   orderFloor,
-	"claim":         claimProduct,
-	"accept":        acceptProduct,
-	"accept-floor":  acceptFloor,
-	"latency":       latencyProduct,
-	"latency-floor": latencyFloor,
+	"poll":            pollProduct,
+	"poll-floor":      pollFloor,
+	"poll-slow":       slowProduct,
+	"punctual":        punctualProduct,
+	"punctual-floor":  punctualFloor,
+	"poll-slow-floor": slowFloor,
+	"order":           orderProduct,
+	"order-floor":     orderFloor,
+	"claim":           claimProduct,
+	"accept":          acceptProduct,
+	"accept-floor":    acceptFloor,
+	"latency":         latencyProduct,
+	"latency-floor":   latencyFloor,
 }
 
 // Child is the process that Run starts for the stub and for every measured run. It speaks with Run alone: the task comes

@@ -33,6 +33,7 @@ type floorWire struct {
 	url     string
 	client  *resty.Client
 	encrypt cipher.BlockMode
+	watch   *watch // may be nil
 }
 
 func newFloorWire(url string, workers int) (*floorWire, error) {
@@ -194,7 +195,9 @@ func pollFloorChunk(ctx context.Context, db *sqlx.DB, wire *floorWire, workers *
 		var body struct {
 			Items []floorScan `json:"responseItems"`
 		}
+		wire.watch.asks(rows[i].no)
 		err := wire.call(ctx, "040001", []byte(`{"waybillNo":"`+rows[i].no+`","direction":"0"}`), &body)
+		wire.watch.answers()
 		rows[i].scans = int64(len(body.Items))
 		return err
 	})

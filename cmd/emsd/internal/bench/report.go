@@ -213,7 +213,7 @@ func spread(x []float64, digits int) string {
 
 func digitsOf(unit string) int {
 	switch unit {
-	case "ms":
+	case "ms", "% of a core":
 		return 2
 	case "µs", "MiB":
 		return 1
