@@ -3,6 +3,8 @@ package tracking
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -11,6 +13,8 @@ import (
 	"emsd/courier"
 	"emsd/courier/vault"
 	"emsd/migrations/dbtest"
+
+	"github.com/google/uuid"
 )
 
 func TestAnswersAreKeptSealedAndOpenAsTheyCame(t *testing.T) {
@@ -78,6 +82,70 @@ func (a rawAsker) Trace(ctx context.Context, no string, known int64) (courier.Tr
 		t.Raw = a.raw
 	}
 	return t, err
+}
+
+// wireAsker answers with bodies as EMS writes them.
+type wireAsker struct{ *fakeEMS }
+
+func (a wireAsker) Trace(ctx context.Context, no string, known int64) (courier.Trace, error) {
+	t, err := a.fakeEMS.Trace(ctx, no, known)
+	if err != nil || t.Unchanged {
+		return t, err
+	}
+	var items []map[string]string
+	for _, s := range t.Scans {
+		items = append(items, map[string]string{"waybillNo": no, "opTime": s.At.In(beijing).Format(time.DateTime), "opCode": s.Code, "opName": s.Name,
+			"opDesc": s.Desc.Reveal(), "opOrgProvName": "北京市", "opOrgCity": "北京市", "opOrgCode": s.OrgCode, "opOrgName": s.OrgName,
+			"operatorNo": "110000" + no[len(no)-3:], "operatorName": "示例员"})
+	}
+	t.Raw, err = json.Marshal(map[string]any{"responseItems": items})
+	return t, err
+}
+
+// What it costs to keep answers: printed for whoever sets EMSD_KEEP_ANSWERS_DAYS. It runs alone, as the log is the server's.
+func TestWhatAnAnswerCosts(t *testing.T) {
+	const n = 500
+	stages := [][]string{{"203", "305", "954"}, {"203", "305", "954", "389", "954", "389", "306"}, {"203", "305", "954", "389", "954", "389", "306", "702", "705", "702", "704"}}
+	wal := map[bool]int{}
+	for _, keep := range []bool{false, true} {
+		db := dbtest.Open(t)
+		_, numbers := seed(t, db, n)
+		ems, c := newFakeEMS(), newClock(hour(30))
+		p := newTestPoller(t, db, wireAsker{ems}, c, Options{KeepAnswers: keep})
+		must(t, db, `CHECKPOINT`)
+		var from string
+		if err := db.Get(&from, `SELECT pg_current_wal_insert_lsn()::text`); err != nil {
+			t.Fatal(err)
+		}
+		for i, codes := range stages {
+			var scans []courier.Scan
+			for h, code := range codes {
+				s := scanAt(2*h+3, code)
+				s.OrgName, s.Desc = "北京市示例区第三揽投部", vault.Conceal(fmt.Sprintf("快件到达【北京市示例区第%d揽投部】，快递员【示例员，电话:1380000%04d】正在处理", h, 37*h))
+				scans = append(scans, s)
+			}
+			for _, no := range numbers {
+				ems.show(no, scans...)
+			}
+			must(t, db, `UPDATE waybills SET next_poll_at = $1`, hour(30+i))
+			c.set(hour(30 + i))
+			pollRound(t, p)
+		}
+		wal[keep] = count(t, db, `SELECT (pg_current_wal_insert_lsn() - $1::pg_lsn)::bigint`, from) / (n * len(stages))
+		if !keep {
+			continue
+		}
+		answers, stored := count(t, db, `SELECT count(*) FROM raw_answers`), count(t, db, `SELECT avg(octet_length(body_sealed))::bigint FROM raw_answers`)
+		list, err := ReadAnswers(t.Context(), db, p.vault, uuid.MustParse(text(t, db, `SELECT delivery_id FROM raw_answers LIMIT 1`)))
+		if err != nil || len(list) != len(stages) || answers != n*len(stages) {
+			t.Fatalf("%d answers in all, %d of one delivery, %v", answers, len(list), err)
+		}
+		long := len(list[len(list)-1].Body.Reveal())
+		t.Logf("an answer takes %d bytes on average, of up to %d as it came; WAL per news %d bytes with, %d without", stored, long, wal[true], wal[false])
+		if stored*3 > long {
+			t.Errorf("%d bytes are stored on average of up to %d: not deflated?", stored, long)
+		}
+	}
 }
 
 func TestDeflateAndInflate(t *testing.T) {

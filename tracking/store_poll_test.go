@@ -642,8 +642,14 @@ func TestATraceOfTenThousandScans(t *testing.T) {
 		scans = append(scans, s)
 	}
 	ems.show(numbers[0], append(scans, at(29, "704/10"))...)
-	p := newTestPoller(t, db, ems, c, Options{})
+	p := newTestPoller(t, db, wireAsker{ems}, c, Options{KeepAnswers: true})
+	began := time.Now()
 	pollRound(t, p)
+	took := time.Since(began)
+	t.Logf("folded and stored in %s, its answer in %d bytes", took, count(t, db, `SELECT octet_length(body_sealed) FROM raw_answers`))
+	if took > 3*time.Second {
+		t.Errorf("took %s, want less than 3 s", took)
+	}
 	if n := count(t, db, `SELECT count(*) FROM scans`); n != 10_001 {
 		t.Errorf("%d scans stored, want 10001", n)
 	}

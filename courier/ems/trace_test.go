@@ -2,6 +2,7 @@ package ems
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -171,6 +172,29 @@ func TestCodesAreTakenAsTheyCome(t *testing.T) {
 	want := []string{"704/10/", "704/10/20000001", "C_002//", "Z9新//", "-7.5e3//", "true//"}
 	if diff := cmp.Diff(want, codes); diff != "" || got.Unreadable != 3 {
 		t.Errorf("%d unreadable, codes (-want +got):\n%s", got.Unreadable, diff)
+	}
+}
+
+func TestTenThousandScansAreReadInASecond(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString(`{"responseItems":[`)
+	at := time.Date(2024, 12, 1, 0, 0, 0, 0, beijing)
+	for i := range 10_000 {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, `{"waybillNo":"1200000001417","opTime":"%s","opCode":"389","opName":"邮件到达投递局","opDesc":"快件到达【第%d揽投部】","opOrgCode":"%08d"}`,
+			at.Add(time.Duration(i)*time.Minute).Format(time.DateTime), i, i)
+	}
+	b.WriteString(`]}`)
+	c, _ := clientOf(t, envelope("00000", "", b.String()))
+	began := time.Now()
+	got, err := c.Trace(t.Context(), "1200000001417", 0)
+	took := time.Since(began)
+	t.Logf("%d scans of %d bytes asked for and read in %s", len(got.Scans), b.Len(), took)
+	if err != nil || len(got.Scans) != 10_000 || got.Unreadable != 0 || took > time.Second {
+		t.Errorf("%d scans, %d unreadable in %s, %v", len(got.Scans), got.Unreadable, took, err)
 	}
 }
 
