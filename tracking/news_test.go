@@ -315,6 +315,50 @@ func TestNonsenseTimesHideNothing(t *testing.T) {
 	}
 }
 
+// What a trace may look like on a bad day: every scan that can be one is kept, and what is known is still told.
+func TestBadTracesAreTakenForWhatTheyAre(t *testing.T) {
+	t.Parallel()
+	sec := func(h, s int, code string) courier.Scan {
+		x := at(h, code)
+		x.At = x.At.Add(time.Duration(s) * time.Second)
+		return x
+	}
+	other := at(9, "306")
+	other.OrgCode = "another office"
+	for _, c := range []struct {
+		name       string
+		scans      []courier.Scan
+		want       courier.Status
+		fresh, bad int
+		unknown    bool
+	}{
+		{"empty", nil, courier.Ordered, 0, 0, false},
+		{"two in one second", []courier.Scan{at(9, "305"), at(9, "702")}, courier.OutForDelivery, 2, 0, false},
+		{"two in one second, the other way round", []courier.Scan{at(9, "702"), at(9, "305")}, courier.OutForDelivery, 2, 0, false},
+		{"one twice", []courier.Scan{at(9, "306"), at(9, "306")}, courier.InTransit, 1, 0, false},
+		{"one of two offices", []courier.Scan{at(9, "306"), other}, courier.InTransit, 2, 0, false},
+		{"a code of letters", []courier.Scan{at(8, "305"), at(9, "Z9")}, courier.InTransit, 2, 0, true},
+		{"only codes that nobody knows", []courier.Scan{at(8, "Z8"), at(9, "Z9")}, courier.Ordered, 2, 0, true},
+		{"a code in another script", []courier.Scan{at(9, "妥投")}, courier.Ordered, 1, 0, true},
+		{"a known code in lower case or padded", []courier.Scan{at(9, "0704")}, courier.Ordered, 1, 0, true},
+		{"no code", []courier.Scan{at(9, ""), at(9, "305")}, courier.InTransit, 1, 1, false},
+		{"a day ahead and more", []courier.Scan{at(9, "305"), at(200, "704/10")}, courier.InTransit, 2, 0, false},
+		{"an hour ahead", []courier.Scan{at(9, "305"), sec(11, 1, "702")}, courier.OutForDelivery, 2, 0, false},
+		{"long before the order", []courier.Scan{at(-2000, "704/10"), at(9, "305")}, courier.InTransit, 2, 0, false},
+	} {
+		f := follow(base)
+		n := f.poll(hour(10), c.scans...)
+		opened := slices.ContainsFunc(n.open, func(o courier.NewCase) bool { return o.Kind == courier.CaseUnknownCode })
+		if f.st.status != c.want || len(n.fresh) != c.fresh || n.unreadable != c.bad || opened != c.unknown {
+			t.Errorf("%s: status %s, fresh %d, unreadable %d, case of an unknown code %v; want %s, %d, %d, %v",
+				c.name, f.st.status, len(n.fresh), n.unreadable, opened, c.want, c.fresh, c.bad, c.unknown)
+		}
+		if again := f.poll(hour(11), c.scans...); len(again.fresh)+len(again.open) != 0 || again.move != nil {
+			t.Errorf("%s: told once more it gives %d fresh scans, cases %v, move %v", c.name, len(again.fresh), again.open, again.move)
+		}
+	}
+}
+
 func TestForeignBytesAreMadeStorable(t *testing.T) {
 	t.Parallel()
 	f := follow(base)
