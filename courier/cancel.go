@@ -158,6 +158,7 @@ func (s *Service) ChangeAddress(ctx context.Context, id uuid.UUID, to Recipient,
 	if len(c.faults) > 0 {
 		return Delivery{}, c.faults
 	}
+	reason = withoutPerson(reason, Order{Recipient: Party{Address: to.Address}})
 	return s.change(ctx, id, "address", reason, by, func(tx *sqlx.Tx, row *deliveryRow, reason string, now time.Time) (bool, error) {
 		switch row.Status {
 		case AwaitingPayment, Approved:

@@ -23,7 +23,7 @@ const (
 	InterveneRedeliver = "redeliver" // deliver it again
 )
 
-// States of an intervention. The first four are open.
+// States of an intervention. Those up to agreed are open.
 const (
 	InterventionByPhone = "by_phone" // a clerk telephones, and records what came of it
 	InterventionUnsent  = "unsent"   // waits to be sent; nothing has left
@@ -58,6 +58,9 @@ var interveneWords = map[string]string{
 // interveneWithin is how long a clerk has for an intervention by telephone: the envelope is on its way.
 const interveneWithin = 2 * time.Hour
 
+// unsentFor is how long an intervention may wait for EMS before a clerk telephones: the envelope goes on meanwhile.
+const unsentFor = time.Hour
+
 // An Intervention is one request about an envelope that EMS has. The new address stays sealed.
 type Intervention struct {
 	ID         uuid.UUID `db:"id"`
@@ -74,6 +77,8 @@ type Intervention struct {
 	City       string    `db:"city"`
 	County     string    `db:"county"`
 	Address    []byte    `db:"address_sealed"`
+
+	To vault.Secret `db:"-"` // the new address in the open; only where the interventions of one delivery are read
 }
 
 // Intervene asks EMS, or a clerk who telephones, to do something with an envelope that EMS has. to is the new address of
@@ -92,21 +97,25 @@ func (s *Service) Intervene(ctx context.Context, id uuid.UUID, kind string, to R
 		}
 	}
 	var made Intervention
+	reason = withoutPerson(reason, Order{Recipient: Party{Address: to.Address}})
 	_, err := s.change(ctx, id, "intervene."+kind, reason, by, func(tx *sqlx.Tx, row *deliveryRow, reason string, now time.Time) (bool, error) {
-		if !slices.Contains(statuses, row.Status) {
+		onHand := row.Status == Ordered && row.HandedOverAt.Valid && kind != InterveneRedeliver // EMS has it, and has not scanned it yet
+		if !onHand && !slices.Contains(statuses, row.Status) {
 			return false, &Conflict{"intervention_not_possible", "邮件当前状态不能办理" + interveneWords[kind]}
 		}
 		open, found, err := openIntervention(ctx, tx, id, kind)
-		if err != nil || found {
-			made = open
+		if err != nil {
 			return false, err
+		}
+		if found {
+			made, err = s.askedBefore(ctx, tx, open, to, by, now)
+			return made.State != open.State, err
 		}
 		made = Intervention{ID: uuid.Must(uuid.NewV7()), DeliveryID: id, Kind: kind, WaybillNo: row.WaybillNo.String, AskedAt: now, AskedBy: by, Reason: reason,
 			State: InterventionByPhone}
 		if kind == InterveneReaddress {
 			made.Province, made.City, made.County = to.Province, to.City, to.County
 			made.Address = s.vault.Seal(vault.ColumnInterventionAddress, made.ID, to.Address.Reveal())
-			made.Reason = withoutPerson(reason, Order{Recipient: Party{Address: to.Address}})
 		}
 		if s.opts.Interventions {
 			made.State = InterventionUnsent
@@ -120,19 +129,58 @@ func (s *Service) Intervene(ctx context.Context, id uuid.UUID, kind string, to R
 		if s.opts.Interventions {
 			return true, Wake(ctx, tx, WakeOrders)
 		}
-		return true, OpenCases(ctx, tx, []NewCase{made.byPhone(now)})
+		return true, putCases(ctx, tx, []NewCase{made.byPhone(now)})
 	})
 	return made, err
+}
+
+// urgeAgain is after how long EMS may be urged once more.
+const urgeAgain = 24 * time.Hour
+
+// askedBefore is for a request of a kind that is open already. Urging is repeated where nobody knows whether EMS heard it, and
+// the next day: said twice it does no harm. Nothing else is ever repeated.
+func (s *Service) askedBefore(ctx context.Context, tx *sqlx.Tx, open Intervention, to Recipient, by string, now time.Time) (Intervention, error) {
+	if open.Kind == InterveneReaddress {
+		was, err := s.vault.Unseal(vault.ColumnInterventionAddress, open.ID, open.Address)
+		if err != nil {
+			return open, err
+		}
+		if !sameDestination(Recipient{Province: open.Province, City: open.City, County: open.County, Address: was}, to) {
+			return open, &Conflict{"intervention_pending", "正在按另一个新地址办理改址：请先登记其结果，再办理新的改址"}
+		}
+	}
+	silent := open.State == InterventionUnknown || open.State == InterventionAgreed && !now.Before(open.AskedAt.Add(urgeAgain))
+	if open.Kind != InterveneUrge || !silent || !s.opts.Interventions {
+		return open, nil
+	}
+	open.State, open.AskedAt, open.AskedBy, open.Detail, open.RetCode = InterventionUnsent, now, by, "", ""
+	if err := requeueIntervention(ctx, tx, open); err != nil {
+		return open, err
+	}
+	if err := AppendEvents(ctx, tx, []NewEvent{{open.DeliveryID, EventIntervene, now, EventData{WaybillNo: open.WaybillNo, Kind: open.Kind}}}); err != nil {
+		return open, err
+	}
+	return open, Wake(ctx, tx, WakeOrders)
 }
 
 // byPhone tells a clerk what to do and how to record it.
 func (i Intervention) byPhone(now time.Time) NewCase {
 	next := "请致电 EMS（010-56421484），报运单号 " + i.WaybillNo + "，要求" + interveneWords[i.Kind] + "；办理后登记结果（interventions/close）。"
 	if i.Kind == InterveneReaddress {
-		next += "新地址见该寄递的干预记录，须由寄件方提出。"
+		next += "新地址见该寄递的干预记录，改址须由寄件方提出。"
 	}
 	return NewCase{DeliveryID: i.DeliveryID, Kind: interveneCase(i.Kind), OpenedAt: now, DueAt: now.Add(interveneWithin), NextAction: next,
 		Detail: interveneWords[i.Kind]}
+}
+
+// missed adds a case for an envelope that went on to its old address, or was not brought back.
+func (i Intervention) missed(cases []NewCase, now time.Time) []NewCase {
+	if i.Kind != InterveneReaddress && i.Kind != InterveneWithdraw {
+		return cases
+	}
+	return append(cases, NewCase{DeliveryID: i.DeliveryID, Kind: interveneCase(i.Kind), OpenedAt: now, DueAt: now.Add(interveneWithin),
+		NextAction: interveneWords[i.Kind] + "没有办成，邮件已按原地址处理：请联系申请人和投递网点（010-56421484），核实邮件在谁手中。",
+		Detail:     interveneWords[i.Kind] + "未成"})
 }
 
 // CloseIntervention records what came of one: done or failed.
@@ -220,7 +268,7 @@ func (r *Interventions) Round(ctx context.Context) error {
 			return err
 		}
 		for i := range jobs {
-			r.send(ctx, &jobs[i])
+			r.send(ctx, &jobs[i], wall.Add(r.lease))
 		}
 		if err := r.record(context.WithoutCancel(ctx), jobs); err != nil {
 			return err
@@ -232,8 +280,9 @@ func (r *Interventions) Round(ctx context.Context) error {
 	return nil
 }
 
-// send makes the one call of an intervention and writes down in it what it came to.
-func (r *Interventions) send(ctx context.Context, i *Intervention) {
+// send makes the one call of an intervention and writes down in it what it came to. A call that could outlive the lease is
+// not begun: another replica would take it for lost.
+func (r *Interventions) send(ctx context.Context, i *Intervention, until time.Time) {
 	to := Party{Province: i.Province, City: i.City, County: i.County}
 	if i.Kind == InterveneReaddress {
 		address, err := r.vault.Unseal(vault.ColumnInterventionAddress, i.ID, i.Address)
@@ -243,11 +292,14 @@ func (r *Interventions) send(ctx context.Context, i *Intervention) {
 		}
 		to.Address = address
 	}
-	if ctx.Err() != nil {
+	left := until.Sub(r.clock.Wall())
+	if ctx.Err() != nil || left < r.lease/4 {
 		i.State = InterventionUnsent
 		return
 	}
-	err := r.carrier.Intervene(context.WithoutCancel(ctx), i.Kind, i.WaybillNo, to)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), left)
+	defer cancel()
+	err := r.carrier.Intervene(bounded, i.Kind, i.WaybillNo, to)
 	i.State = InterventionAgreed
 	if err == nil {
 		return
@@ -276,16 +328,21 @@ func (r *Interventions) record(ctx context.Context, jobs []Intervention) error {
 			c.Detail = interveneWords[i.Kind] + "：EMS 不同意，" + withCode(i.RetCode, i.Detail)
 		case InterventionUnknown:
 			c.Detail = interveneWords[i.Kind] + "：提交后没有明确答复，系统不会重复提交；请以后续轨迹或电话核实为准"
+		case InterventionUnsent:
+			if now.Before(i.AskedAt.Add(unsentFor)) {
+				continue
+			}
+			c.Detail = interveneWords[i.Kind] + "：EMS 接口一直不通，尚未提交；系统会继续尝试"
 		default:
 			continue
 		}
 		cases = append(cases, c)
 	}
 	err := InTx(ctx, r.db, func(tx *sqlx.Tx) error {
-		if err := saveInterventions(ctx, tx, jobs, r.clock.Wall()); err != nil {
+		if err := putCases(ctx, tx, cases); err != nil { // first: it locks deliveries, as everybody does before interventions
 			return err
 		}
-		return OpenCases(ctx, tx, cases)
+		return saveInterventions(ctx, tx, jobs, r.clock.Wall())
 	})
 	if err != nil {
 		return fmt.Errorf("record %d interventions: %w", len(jobs), err)

@@ -222,6 +222,13 @@ func refuseCancels(ctx context.Context, tx *sqlx.Tx, refused []settledCancel, no
 	if err != nil {
 		return err
 	}
+	for _, s := range refused { // EMS has it, it seems: what may be done for it depends on a scan that nobody has seen yet
+		if slices.Contains(readdressed, s.job.ID) {
+			if err := askAnew(ctx, tx, s.job.WaybillNo, now); err != nil {
+				return err
+			}
+		}
+	}
 	readdressed = append(readdressed, overtaken...)
 	events := make([]NewEvent, len(dropped))
 	for i, id := range dropped {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"emsd/courier/vault"
+
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -48,6 +50,15 @@ func (s *Service) InterventionsOf(ctx context.Context, delivery uuid.UUID) ([]In
 	if err != nil {
 		return nil, fmt.Errorf("read the interventions of delivery %s: %w", delivery, err)
 	}
+	for n := range list {
+		i := &list[n]
+		if len(i.Address) == 0 {
+			continue
+		}
+		if i.To, err = s.vault.Unseal(vault.ColumnInterventionAddress, i.ID, i.Address); err != nil {
+			return nil, err
+		}
+	}
 	return list, nil
 }
 
@@ -66,18 +77,33 @@ func insertIntervention(ctx context.Context, tx *sqlx.Tx, i Intervention) error 
 	return nil
 }
 
-// endInterventions ends interventions with their results, tells the feed and closes the cases that they opened.
+// requeueIntervention lets one be sent once more.
+func requeueIntervention(ctx context.Context, tx *sqlx.Tx, i Intervention) error {
+	_, err := tx.ExecContext(ctx, `
+		UPDATE interventions SET state = $2, asked_at = $3, asked_by = $4, detail = '', ret_code = '', started_at = NULL, finished_at = NULL
+		WHERE id = $1`, i.ID, i.State, i.AskedAt, i.AskedBy)
+	if err != nil {
+		return fmt.Errorf("ask again for intervention %s: %w", i.ID, err)
+	}
+	return nil
+}
+
+// endInterventions ends interventions with their results and tells the feed. What was done closes its case; what failed
+// leaves it to the clerk.
 func endInterventions(ctx context.Context, tx *sqlx.Tx, list []Intervention, by string, now time.Time) error {
 	if len(list) == 0 {
 		return nil
 	}
 	ids, states, details := make([]string, len(list)), make([]string, len(list)), make([]string, len(list))
-	events, closings := make([]NewEvent, len(list)), make([]CaseClosing, len(list))
+	events := make([]NewEvent, len(list))
+	var closings []CaseClosing
 	for n, i := range list {
 		ids[n], states[n], details[n] = i.ID.String(), i.State, i.Detail
 		events[n] = NewEvent{i.DeliveryID, EventIntervened, now, EventData{WaybillNo: i.WaybillNo, Kind: i.Kind, Outcome: i.State}}
-		closings[n] = CaseClosing{DeliveryID: i.DeliveryID, Kind: interveneCase(i.Kind), At: now, Outcome: "intervention_" + i.State, By: by,
-			Why: interveneWords[i.Kind] + "：" + i.Detail}
+		if i.State == InterventionDone {
+			closings = append(closings, CaseClosing{DeliveryID: i.DeliveryID, Kind: interveneCase(i.Kind), At: now, Outcome: "intervention_" + i.State,
+				By: by, Why: interveneWords[i.Kind] + "：" + i.Detail})
+		}
 	}
 	_, err := tx.ExecContext(ctx, `
 		UPDATE interventions i SET state = e.state, detail = e.detail, closed_by = $4
@@ -92,29 +118,59 @@ func endInterventions(ctx context.Context, tx *sqlx.Tx, list []Intervention, by 
 	return CloseCases(ctx, tx, closings)
 }
 
-// settleInterventions ends the open ones that scans have proved: the envelope is on its way back after a withdrawal, EMS
-// has noted the new address, or it was delivered.
+// settleChunk bounds what one turn looks at, the newest first: few are open at a time.
+const settleChunk = 500
+
+// settleInterventions ends the open ones whose end scans have told: done where the envelope is on its way back after a
+// withdrawal, EMS has noted the new address, or it was delivered after urging; failed where the journey ended otherwise.
 func settleInterventions(ctx context.Context, db *sqlx.DB, now time.Time) error {
 	return InTx(ctx, db, func(tx *sqlx.Tx) error {
+		var ids []uuid.UUID
+		err := tx.SelectContext(ctx, &ids, `
+			SELECT i.delivery_id FROM interventions i JOIN deliveries d ON d.id = i.delivery_id
+			WHERE i.state IN ('by_phone', 'unknown', 'agreed', 'unsent') AND (d.status IN ('delivered', 'returning', 'returned', 'lost') OR i.kind = 'readdress')
+			ORDER BY i.asked_at DESC LIMIT $1`, settleChunk)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		if _, err := lockDeliveries(ctx, tx, ids); err != nil {
+			return err
+		}
 		var proved []Intervention
-		err := tx.SelectContext(ctx, &proved, `
-			SELECT i.id, i.delivery_id, i.kind, i.waybill_no, i.asked_at, i.asked_by, i.reason, i.state, i.detail, i.ret_code, i.province, i.city,
+		err = tx.SelectContext(ctx, &proved, `
+			WITH told AS (
+				SELECT i.id, CASE
+					WHEN CASE i.kind
+						WHEN 'withdraw' THEN d.status IN ('returning', 'returned')
+						WHEN 'readdress' THEN EXISTS (SELECT 1 FROM scans s WHERE s.delivery_id = i.delivery_id
+							AND s.waybill_no = i.waybill_no AND s.op_code IN ('756', '802', '803') AND s.seen_at >= i.asked_at)
+						ELSE d.status = 'delivered' END THEN 'done'
+					WHEN d.status IN ('delivered', 'returned', 'lost') THEN 'failed' END AS state
+				FROM interventions i JOIN deliveries d ON d.id = i.delivery_id
+				WHERE i.delivery_id = ANY($1::uuid[]) AND i.state IN ('by_phone', 'unknown', 'agreed', 'unsent')
+			)
+			SELECT i.id, i.delivery_id, i.kind, i.waybill_no, i.asked_at, i.asked_by, i.reason, told.state, i.detail, i.ret_code, i.province, i.city,
 				i.county, coalesce(i.address_sealed, '') AS address_sealed
-			FROM interventions i JOIN deliveries d ON d.id = i.delivery_id
-			WHERE i.state IN ('by_phone', 'unknown', 'agreed') AND CASE i.kind
-				WHEN 'withdraw' THEN d.status IN ('returning', 'returned')
-				WHEN 'readdress' THEN EXISTS (SELECT 1 FROM scans s WHERE s.delivery_id = i.delivery_id AND s.op_code IN ('756', '802', '803') AND s.seen_at >= i.asked_at)
-				ELSE d.status = 'delivered' END
-			ORDER BY i.delivery_id
-			LIMIT $1
-			FOR UPDATE OF i SKIP LOCKED`, interveneChunk)
+			FROM interventions i JOIN told ON told.id = i.id
+			WHERE told.state IS NOT NULL AND i.state IN ('by_phone', 'unknown', 'agreed', 'unsent')
+			ORDER BY i.delivery_id, i.id
+			FOR UPDATE OF i`, pq.Array(uuidTexts(ids)))
 		if err != nil {
-			return fmt.Errorf("read interventions that scans have proved: %w", err)
+			return fmt.Errorf("read interventions whose end scans have told: %w", err)
 		}
+		var cases []NewCase
 		for n := range proved {
-			proved[n].State, proved[n].Detail = InterventionDone, "物流轨迹已证实"
+			i := &proved[n]
+			i.Detail = "物流轨迹已证实"
+			if i.State == InterventionFailed {
+				i.Detail = "邮件已经到了别的结果"
+				cases = i.missed(cases, now)
+			}
 		}
-		return endInterventions(ctx, tx, proved, "tracking", now)
+		if err := endInterventions(ctx, tx, proved, "tracking", now); err != nil {
+			return err
+		}
+		return putCases(ctx, tx, cases)
 	})
 }
 
@@ -124,17 +180,22 @@ func claimInterventions(ctx context.Context, db *sqlx.DB, limit int, now, wall t
 	var lost []Intervention
 	err = InTx(ctx, db, func(tx *sqlx.Tx) error {
 		err := tx.SelectContext(ctx, &lost, `
-			UPDATE interventions SET state = 'unknown', finished_at = $1, detail = '提交时进程中断，结果不明'
-			WHERE state = 'sending' AND started_at <= $2 RETURNING `+interventionColumns, wall, wall.Add(-lease))
+			SELECT `+interventionColumns+` FROM interventions WHERE state = 'sending' AND started_at <= $1 ORDER BY delivery_id, id`, wall.Add(-lease))
 		if err != nil {
 			return err
 		}
-		cases := make([]NewCase, len(lost))
+		cases, ids := make([]NewCase, len(lost)), make([]uuid.UUID, len(lost))
 		for n, i := range lost {
-			cases[n] = i.byPhone(now)
+			cases[n], ids[n] = i.byPhone(now), i.ID
 			cases[n].Detail = interveneWords[i.Kind] + "：提交时进程中断，结果不明，系统不会重复提交"
 		}
-		if err := OpenCases(ctx, tx, cases); err != nil {
+		if err := putCases(ctx, tx, cases); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `
+			UPDATE interventions SET state = 'unknown', finished_at = $1, detail = '提交时进程中断，结果不明'
+			WHERE id = ANY($2::uuid[]) AND state = 'sending'`, wall, pq.Array(uuidTexts(ids)))
+		if err != nil {
 			return err
 		}
 		return tx.SelectContext(ctx, &jobs, `

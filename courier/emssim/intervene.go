@@ -3,7 +3,8 @@ package emssim
 // InterveneAPI is the code under which this simulator speaks SPEC 5.27; the real one is printed nowhere.
 const InterveneAPI = "020099"
 
-// intervene is 改址撤单作废催投再派 (SPEC 5.27, dossier 2.9): readdress, withdraw, void, urge, deliver again. The names of the new address are those of its table or those of its sample; either will do here.
+// intervene is 改址撤单作废催投再派 (SPEC 5.27, dossier 2.9): readdress, withdraw, void, urge, deliver again. The names of the
+// new address are those of its table or those of its sample; either will do here.
 func (c *Carrier) intervene(in call) answer {
 	f := &fields{m: in.all[0]}
 	what, no := f.mustOneOf("identification", "1", "2", "3", "4", "5"), f.must("waybillNo", 20)

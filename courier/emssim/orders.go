@@ -21,6 +21,7 @@ type order struct {
 	at             time.Time
 	from, to       address
 	number         uint64 // serial part of the seed of its journey
+	password, idNo string // 密码投递 and the number of the document to check; neither is shown in the ledger
 
 	// Guarded by Carrier.mu.
 	cancelled bool
@@ -226,6 +227,11 @@ func (c *Carrier) readOrder(m map[string]any) (*order, string, string) {
 	for _, name := range orderNumbers {
 		f.number(name)
 	}
+	if o.idNo = f.text("receiverIdNo", 20); f.text("deliveryPasswordFlag", 1) == "1" {
+		if o.password = f.must("deliveryPassword", 6); len(o.password) != 6 || strings.Trim(o.password, "0123456789") != "" {
+			f.fail("deliveryPassword", "格式不正确")
+		}
+	}
 	o.weight = f.number("weight")
 	o.paymentMode = f.oneOf("paymentMode", "1", "2", "3", "4", "5", "6", "7")
 	c.checkProduct(f, o)
@@ -394,4 +400,14 @@ func (c *Carrier) Orders(orderNo string) int {
 		}
 	}
 	return n
+}
+
+// Told says which password and which document number the order of a waybill gave the courier, empty where it gave none.
+func (c *Carrier) Told(waybillNo string) (password, idNo string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o := c.orders[waybillNo]; o != nil {
+		return o.password, o.idNo
+	}
+	return "", ""
 }

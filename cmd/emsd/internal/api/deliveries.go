@@ -73,7 +73,9 @@ func (a *API) show(w http.ResponseWriter, r *http.Request, t courier.Token) erro
 		return err
 	}
 	for _, i := range interventions {
-		v.Interventions = append(v.Interventions, viewIntervention(i))
+		shown := viewIntervention(i)
+		shown.To = viewPlace(i, mayUnmask(t))
+		v.Interventions = append(v.Interventions, shown)
 	}
 	if v.Expected, err = a.expected(r, view.Delivery, steps); err != nil {
 		return err

@@ -20,11 +20,34 @@ type interventionView struct {
 	AskedBy   string `json:"asked_by"`
 	Reason    string `json:"reason"`
 	Detail    string `json:"detail,omitempty"`
+
+	To *placeView `json:"to,omitempty"`
+}
+
+// placeView is the new address of a readdressing, masked as a recipient's is.
+type placeView struct {
+	Province string `json:"province"`
+	City     string `json:"city"`
+	County   string `json:"county"`
+	Address  string `json:"address"`
+}
+
+// viewPlace gives a clerk who telephones the address to tell.
+func viewPlace(i courier.Intervention, clear bool) *placeView {
+	if i.To.IsZero() {
+		return nil
+	}
+	v := &placeView{i.Province, i.City, i.County, vault.MaskAddress(i.To)}
+	if clear {
+		v.Address = i.To.Reveal()
+	}
+	return v
 }
 
 // viewIntervention leaves the new address out: answers to a POST are stored under their key.
 func viewIntervention(i courier.Intervention) interventionView {
-	return interventionView{i.ID.String(), i.Kind, i.State, i.WaybillNo, timeText(i.AskedAt), i.AskedBy, i.Reason, i.Detail}
+	return interventionView{ID: i.ID.String(), Kind: i.Kind, State: i.State, WaybillNo: i.WaybillNo, AskedAt: timeText(i.AskedAt), AskedBy: i.AskedBy,
+		Reason: i.Reason, Detail: i.Detail}
 }
 
 // intervene has EMS do something with an envelope that it has.
