@@ -1,6 +1,7 @@
 package tracking
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -74,7 +75,8 @@ func TestALiveEnvelopeIsAskedAboutWithinADayAndNeverAtOnce(t *testing.T) {
 			t.Fatalf("urgency %d of %s", urgency, stage)
 		}
 		next = Spread(next, now, no)
-		live := courier.Ordered == stage || courier.Ordered.MayBecome(stage, "") && !stage.Final()
+		live := slices.Contains([]courier.Status{courier.Ordered, courier.Accepted, courier.InTransit, courier.OutForDelivery,
+			courier.AttemptFailed, courier.Held, courier.Returning}, stage)
 		if !live {
 			if !next.IsZero() {
 				t.Fatalf("%s is asked about at %s", stage, next)
