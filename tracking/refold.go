@@ -267,7 +267,13 @@ func (f *Refolder) under(ctx context.Context, book *Rulebook, scope RefoldScope,
 		}
 	}
 	report.Skipped = len(busy)
-	return report, ctx.Err()
+	if job.unreadable > 0 {
+		f.log.WarnContext(ctx, "texts of scans cannot be opened, what was read of them before counts", "count", job.unreadable)
+	}
+	if dryRun {
+		return report, nil
+	}
+	return report, releaseKnown(ctx, f.db, book)
 }
 
 // A refoldJob is one run of a Refolder.
@@ -278,6 +284,8 @@ type refoldJob struct {
 	dryRun bool
 	total  int
 	report *RefoldReport
+
+	unreadable int // texts
 }
 
 // chunks folds deliveries anew, some in a transaction, and gives back those that somebody else has locked.
@@ -431,5 +439,9 @@ func (f *Refolder) Decide(ctx context.Context, d Decision, by, reason string, dr
 	if err != nil {
 		return RefoldReport{}, err
 	}
-	return f.under(ctx, book, scope, cause{rule: fmt.Sprintf("refold:decision-%d", id)}, false)
+	report, err := f.under(ctx, book, scope, cause{rule: fmt.Sprintf("refold:decision-%d", id)}, false)
+	if err != nil {
+		return report, fmt.Errorf("decision %d is recorded and counts; fold what is stored anew with emsd refold: %w", id, err)
+	}
+	return report, nil
 }

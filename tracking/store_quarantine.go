@@ -81,14 +81,35 @@ func Decisions(ctx context.Context, q sqlx.QueryerContext) ([]RecordedDecision, 
 	return list, rows.Err()
 }
 
-// insertDecision writes a decision and takes the code out of quarantine.
+// insertDecision writes a decision and takes the code out of quarantine, unless it counts for later scans only.
 func insertDecision(ctx context.Context, tx *sqlx.Tx, d RecordedDecision) (id int64, err error) {
 	err = tx.GetContext(ctx, &id, `
-		WITH known AS (DELETE FROM unknown_codes WHERE code = $1)
+		WITH known AS (DELETE FROM unknown_codes WHERE code = $1 AND example_at >= $5)
 		INSERT INTO code_decisions (code, name, meaning, sentence, valid_from, decided_at, decided_by, reason)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		RETURNING id`, d.Code, d.Name, d.Meaning, d.Sentence, d.ValidFrom, d.At, d.By, d.Reason)
 	return id, err
+}
+
+// releaseKnown takes codes out of quarantine that the rules know by now, for example after a release.
+func releaseKnown(ctx context.Context, db *sqlx.DB, b *Rulebook) error {
+	list, err := UnknownCodes(ctx, db)
+	if err != nil {
+		return err
+	}
+	var known []string
+	for _, u := range list {
+		if b.Knows(u.Code, u.ExampleAt) {
+			known = append(known, u.Code)
+		}
+	}
+	if len(known) == 0 {
+		return nil
+	}
+	if _, err := db.ExecContext(ctx, `DELETE FROM unknown_codes WHERE code = ANY($1::text[])`, pq.Array(known)); err != nil {
+		return fmt.Errorf("release %d known codes: %w", len(known), err)
+	}
+	return nil
 }
 
 // rulesNow are the rules with every decision that was made before the deliveries of tx were locked. A decision is applied to

@@ -139,7 +139,7 @@ func kinds(text string) (list []courier.CaseKind) {
 
 // readTexts opens the texts that say who received an envelope or until when it waits, and reads them as they are read
 // today. Only what differs from what is stored comes back.
-func (f *Refolder) readTexts(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID, from time.Time) (readings, error) {
+func (f *refoldJob) readTexts(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID, from time.Time) (readings, error) {
 	rows, err := tx.QueryContext(ctx, `
 		SELECT delivery_id, op_at, op_code, org_code, text_print, desc_sealed, said_class, said_until, false
 		FROM scans WHERE delivery_id = ANY($1::uuid[]) AND op_code = ANY($2::text[]) AND op_at >= $3
@@ -164,7 +164,8 @@ func (f *Refolder) readTexts(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID, 
 			column = vault.ColumnRetelling
 		}
 		if k.Desc, err = f.vault.Unseal(column, k.DeliveryID, sealed); err != nil {
-			return nil, fmt.Errorf("open the text of a scan of delivery %s: %w", k.DeliveryID, err)
+			f.unreadable++
+			continue
 		}
 		k.SaidUntil = dayOf(until)
 		now := readText(courier.Scan{At: k.At, Code: k.Code, Desc: k.Desc})

@@ -173,6 +173,32 @@ func TestABadDecisionIsRefusedWithItsField(t *testing.T) {
 	}
 }
 
+func TestADecisionAboutLaterScansLeavesTheCodeInQuarantine(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	polled(t, db, 1, scanAt(3, "203"), scanAt(24, "Z9"))
+	must(t, db, `INSERT INTO unknown_codes (code, name, seen, first_at, last_at, example_delivery, example_at) VALUES ('704', '', 1, now(), now(), gen_random_uuid(), $1)`, hour(24))
+	f := newRefolder(db, hour(31))
+	if r, err := f.Decide(t.Context(), Decision{Code: "Z9", Meaning: "held", ValidFrom: hour(25)}, "a clerk", "x", false); err != nil || r.Changed != 0 {
+		t.Fatalf("%v, %v", r.Kinds, err)
+	}
+	if s := text(t, db, `SELECT string_agg(code, ' ') FROM unknown_codes`) + text(t, db, `SELECT status FROM deliveries`); s != "Z9accepted" {
+		t.Errorf("in quarantine, and the status: %q; 704 is known, Z9 of that time is not", s)
+	}
+}
+
+// A text under a key that is gone stops nobody: what was read of it stands.
+func TestATextThatCannotBeOpenedStopsNoRefold(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	polled(t, db, 3, scanAt(3, "203"), courier.Scan{At: hour(24), Code: "704", OrgCode: "1", DeliverCode: "20", Desc: vault.Conceal("您的快件已代签收【家人，，】")})
+	must(t, db, `UPDATE scans SET desc_sealed = 'x' WHERE op_code = '704' AND delivery_id = (SELECT min(id::text)::uuid FROM deliveries)`)
+	was := state(t, db)
+	if r, err := newRefolder(db, hour(31)).Refold(t.Context(), RefoldScope{}, "refold:test", false); err != nil || r.Looked != 3 || r.Changed != 0 || state(t, db) != was {
+		t.Errorf("looked at %d, changed %v, %v", r.Looked, r.Kinds, err)
+	}
+}
+
 func TestWordingsAreReadAnew(t *testing.T) {
 	t.Parallel()
 	db := dbtest.Open(t)
