@@ -39,6 +39,9 @@ func (r *sendRound) record(ctx context.Context, jobs []*sendJob, replies []reply
 			if s.messageState == failed && taken[s.attempt] {
 				cases = append(cases, smsFailed(jobs[i].DeliveryID, jobs[i].Milestone, s.reason, now, r.opts.CaseWithin))
 			}
+			if s.messageState == queued && s.class == Configuration.String() && s.next.After(wall) && taken[s.attempt] && jobs[i].passwordWaits() {
+				cases = append(cases, smsFailed(jobs[i].DeliveryID, jobs[i].template(), "没有网关能发送签收密码，短信暂缓", now, r.opts.CaseWithin))
+			}
 		}
 		if err := courier.OpenCases(ctx, tx, cases); err != nil || !soon {
 			return err

@@ -285,13 +285,26 @@ func (r *sendRound) sort(jobs []*sendJob, now, wall time.Time) (send []*sendJob,
 		}
 		gateway, again := r.gateways.pick(j.template(), j.unsentAt, wall)
 		if gateway == nil {
-			parkings = append(parkings, parking{id: j.ID, milestone: j.Milestone, state: queued, verdict: Hold, reason: "短信网关暂停使用，待运维处理后自动发送", next: again})
+			parkings = append(parkings, parking{id: j.ID, milestone: j.Milestone, state: queued, verdict: Hold, reason: noGateway, next: again})
+			if j.passwordWaits() {
+				cases = append(cases, smsFailed(j.DeliveryID, j.template(), "没有网关能发送签收密码，短信暂缓", now, r.opts.CaseWithin))
+			}
 			continue
 		}
 		j.gateway, j.attempt = gateway, uuid.Must(uuid.NewV7())
 		send = append(send, j)
 	}
 	return send, parkings, cases
+}
+
+// noGateway is the reason of a message that no gateway takes at present.
+const noGateway = "短信网关暂停使用，待运维处理后自动发送"
+
+// passwordWaits reports whether the resident may stand at the door without the password, and nobody was told of it yet: a
+// clerk then calls while the message waits for its gateway.
+func (j *sendJob) passwordWaits() bool {
+	told := slices.ContainsFunc(j.told, func(t Told) bool { return t.Milestone.withPassword() != t.Milestone })
+	return j.template() != j.Milestone && !told && j.Reason != noGateway && j.Tries <= 1
 }
 
 func (j *sendJob) message() Message {

@@ -33,6 +33,7 @@ type sendJob struct {
 	HeldUntil  string         `db:"held_until"` // yyyy-mm-dd or empty
 	Phone      []byte         `db:"phone_sealed"`
 	Name       []byte         `db:"name_sealed"`
+	Reason     string         `db:"reason"`          // of the last verdict
 	Password   []byte         `db:"password_sealed"` // empty: the delivery has none
 
 	vars     Vars
@@ -58,7 +59,7 @@ type cursor struct {
 func claimDue(ctx context.Context, tx *sqlx.Tx, after cursor, now, wall time.Time, limit int) ([]*sendJob, error) {
 	var jobs []*sendJob
 	err := tx.SelectContext(ctx, &jobs, `
-		SELECT m.id, m.delivery_id, m.milestone, m.position, m.event_at, m.vars, m.not_before, m.tries,
+		SELECT m.id, m.delivery_id, m.milestone, m.position, m.event_at, m.vars, m.not_before, m.tries, m.reason,
 			d.status, coalesce(d.waybill_no, '') AS waybill_no, d.fee_fen, d.paid_fen,
 			coalesce(to_char(d.held_until, 'YYYY-MM-DD'), '') AS held_until, d.phone_sealed, d.name_sealed,
 			coalesce(d.password_sealed, '') AS password_sealed

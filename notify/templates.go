@@ -26,6 +26,9 @@ var titles = map[Milestone]string{
 	Delivered:      "已送达",
 	Returned:       "已退回",
 	Cancelled:      "已取消",
+
+	HandedOverPassword:     "已交寄（签收密码）",
+	OutForDeliveryPassword: "派送中（签收密码）",
 }
 
 // Title names a milestone for clerks.

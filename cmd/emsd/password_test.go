@@ -79,6 +79,27 @@ func TestTheDeliveryPasswordReachesOnlyEMSAndTheResident(t *testing.T) {
 	}
 }
 
+// Where no gateway has a text for the password, the plain text is not sent in its place: the message waits, and a clerk calls.
+func TestAPasswordThatNoGatewayCanTellIsACase(t *testing.T) {
+	t.Parallel()
+	d := start(t, setup{quick: true, ems: emssim.Config{PushTo: "here"}, env: []string{"EMSD_EMS_DELIVERY_PASSWORD=true", "EMSD_QUIET_HOURS=off"}})
+	id := d.ordered(98)
+	d.scanned(id, "out_for_delivery", "203", "702")
+	until(t, 20*time.Second, "a case", func() bool { return len(caseOf(d.view(id), "sms_failed")) > 0 })
+	c := caseOf(d.view(id), "sms_failed")
+	if next, _ := c["next_action"].(string); !strings.Contains(next, "签收密码") || !strings.Contains(next, "身份证件") {
+		t.Errorf("case %v", c)
+	}
+	for _, m := range d.sms.Messages() {
+		if m.Template == "SMS_900000002" || m.Template == "SMS_900000003" {
+			t.Errorf("a text without the password was sent: %s", m.Template)
+		}
+	}
+	if !strings.Contains(d.log.String(), "handed_over_password") {
+		t.Error("the start does not warn of the missing templates")
+	}
+}
+
 // holds reports whether text holds a number that is no part of a longer one.
 func holds(text, number string) bool {
 	for i := 0; ; i++ {
