@@ -1,6 +1,7 @@
 package tracking
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -160,10 +161,19 @@ func TestABadDecisionIsRefusedWithItsField(t *testing.T) {
 	t.Parallel()
 	db := dbtest.Open(t)
 	f := newRefolder(db, hour(31))
-	for _, d := range []Decision{{Code: "Z9", Meaning: "nonsense", ValidFrom: hour(0)}, {Code: "", Meaning: "held", ValidFrom: hour(0)}, {Code: "704/99", Meaning: "held", ValidFrom: hour(0)}} {
-		if _, err := f.Decide(t.Context(), d, "a clerk", "x", false); err == nil {
-			t.Errorf("%+v is taken", d)
+	for field, d := range map[string]Decision{
+		"meaning": {Code: "Z9", Meaning: "nonsense", ValidFrom: hour(0)}, "code": {Code: "", Meaning: "held", ValidFrom: hour(0)},
+		"sentence": {Code: "704/99", Meaning: "self", Sentence: "请致电13800000000。", ValidFrom: hour(0)}, "valid_from": {Code: "Z9", Meaning: "held"},
+		"name": {Code: "Z9", Name: strings.Repeat("长", 101), Meaning: "held", ValidFrom: hour(0)},
+	} {
+		_, err := f.Decide(t.Context(), d, "a clerk", "x", false)
+		faults, _ := errors.AsType[courier.Faults](err)
+		if len(faults) != 1 || faults[0].Field != field || faults[0].Detail == "" {
+			t.Errorf("%+v: %v, want a fault of %s", d, err, field)
 		}
+	}
+	if _, err := f.Decide(t.Context(), Decision{Code: "704/99", Meaning: "held", ValidFrom: hour(0)}, "a clerk", "x", false); err == nil {
+		t.Error("a recipient class held is taken")
 	}
 	if _, err := f.Decide(t.Context(), Decision{Code: "Z9", Meaning: "held", ValidFrom: hour(0)}, "a clerk", " ", false); err == nil {
 		t.Error("a decision without a reason is taken")
