@@ -54,6 +54,10 @@ type Sizes struct {
 	SlowSeconds float64 // that each of these runs lasts
 	DueSeconds  float64 // over which waybills become due
 	IdleSeconds float64 // that an idle daemon is watched
+	Active      int     // envelopes on their way
+	PlanSeconds float64 // that their plan is watched
+	PlanTick    float64 // seconds between rounds then
+	OldRows     int     // of a month that is dropped
 	Million     int     // polls of one process for memory; 0 leaves it out
 	Permits     int     // taken in
 	Payments    int     // timed from paid to ordered
@@ -63,14 +67,16 @@ type Sizes struct {
 func Full() Sizes {
 	return Sizes{Rounds: 3, Polls: 60_000, Orders: 20_000, Snapshot: 200_000, Pairs: 2, Young: 10_000, Starts: 10,
 		Rows: []int{10_000, 1_000_000, 5_000_000}, Claims: 50, Due: 100_000, Crowd: 1024,
-		Crowds: []int{64, 256, 1024}, SlowSeconds: 6, DueSeconds: 15, IdleSeconds: 20, Million: 1_000_000, Permits: 20_000, Payments: 400}
+		Crowds: []int{64, 256, 1024}, SlowSeconds: 6, DueSeconds: 15, IdleSeconds: 20,
+		Active: 1_000_000, PlanSeconds: 60, PlanTick: 10, OldRows: 1_000_000, Million: 1_000_000, Permits: 20_000, Payments: 400}
 }
 
 // Quick shows within a minute whether something is badly wrong.
 func Quick() Sizes {
 	return Sizes{Rounds: 3, Polls: 8_000, Orders: 3_000, Snapshot: 12_000, Pairs: 1, Young: 4_000, Starts: 2,
 		Rows: []int{10_000, 100_000}, Claims: 30, Due: 10_000, Crowd: 1024,
-		Crowds: []int{64, 1024}, SlowSeconds: 2, DueSeconds: 3, IdleSeconds: 4, Permits: 2_000, Payments: 50}
+		Crowds: []int{64, 1024}, SlowSeconds: 2, DueSeconds: 3, IdleSeconds: 4,
+		Active: 100_000, PlanSeconds: 6, PlanTick: 1, OldRows: 50_000, Permits: 2_000, Payments: 50}
 }
 
 // runTimeout bounds one measured run, so that a hanging one fails and says which.
@@ -111,6 +117,8 @@ var measurements = []measurement{
 	{"claim", []string{"P5"}, "claiming from tables that grow", (*bench).measureClaims},
 	{"slow", []string{"P7"}, "polling a courier that takes its time", (*bench).measureSlow},
 	{"punctual", []string{"P9"}, "what becomes due is asked about in time", (*bench).measurePunctual},
+	{"scale", []string{"S1", "S2", "S3", "S4", "S5"}, "very many envelopes on one PostgreSQL", (*bench).measureScale},
+	{"drop", []string{"S6"}, "dropping old months", (*bench).measureDrop},
 	{"memory", []string{"P8"}, "memory", (*bench).measureMemory},
 }
 

@@ -35,6 +35,8 @@ type task struct {
 	Rate      float64   // calls a second that the account allows; 0 for no limit
 	Seconds   float64   // that the run lasts
 	Keep      bool      // store answers as they come
+	Frozen    bool      // business time stands still
+	Tick      float64   // seconds between rounds
 	Mark      int       // tell the memory after this many items, too
 }
 
@@ -49,6 +51,8 @@ type result struct {
 	MarkRSS     int64
 	Steady      float64                      // polls a second between start and end of a run
 	Lags        map[courier.Status][]float64 // seconds from due to asked
+	Writes      []float64                    // seconds from the answers of a chunk to its commit
+	Backlog     []float64                    // due waybills, counted from time to time
 	Took        []float64                    // seconds of single claims, or from paid to ordered
 }
 
@@ -66,6 +70,8 @@ var kinds = map[string]func(context.Context, task, *meter) error{
 	"poll-slow":       slowProduct,
 	"punctual":        punctualProduct,
 	"punctual-floor":  punctualFloor,
+	"chunks":          chunkProduct,
+	"plan":            planProduct,
 	"poll-slow-floor": slowFloor,
 	"order":           orderProduct,
 	"order-floor":     orderFloor,

@@ -54,7 +54,11 @@ func pollProduct(ctx context.Context, t task, m *meter) error {
 	}
 	defer client.Close()
 	asker := &marker{Client: client, at: int64(t.Mark)}
-	p := tracking.NewPoller(db, benchVault(), asker, clockFrom(t.Now), tracking.Options{Concurrency: t.Workers}, quiet, tracking.NewMetrics(reg))
+	clock := clockFrom(t.Now)
+	if t.Frozen {
+		clock.Now = func() time.Time { return t.Now }
+	}
+	p := tracking.NewPoller(db, benchVault(), asker, clock, tracking.Options{Concurrency: t.Workers, KeepAnswers: t.Keep}, quiet, tracking.NewMetrics(reg))
 	if err := m.start(ctx, db); err != nil {
 		return err
 	}

@@ -215,7 +215,7 @@ func digitsOf(unit string) int {
 	switch unit {
 	case "ms", "% of a core":
 		return 2
-	case "µs", "MiB":
+	case "µs", "MiB", "s":
 		return 1
 	}
 	return 0
