@@ -29,7 +29,7 @@ type Options struct {
 	Chunk       int     // waybills per transaction; 500
 	Lanes       int     // chunks in flight over the same workers; 4
 	Concurrency int     // calls in flight; 64
-	Rate        float64 // calls a second that this process may make, 0 for no limit; bounds the chunk, the Asker does the waiting
+	Rate        float64 // calls a second that this process may make at first, 0 for no limit; bounds the chunk, the Asker does the waiting
 
 	// SweepEvery is the wall time between two looks for cancelled deliveries whose waybills are still asked about; 1 min.
 	SweepEvery time.Duration
@@ -45,10 +45,15 @@ func (o Options) withDefaults() Options {
 	o.Lanes = cmp.Or(o.Lanes, 4)
 	o.Concurrency = cmp.Or(o.Concurrency, 64)
 	o.SweepEvery = cmp.Or(o.SweepEvery, time.Minute)
-	if o.Rate > 0 {
-		o.Chunk = min(o.Chunk, max(1, int(o.Rate*chunkSeconds)/o.Lanes))
-	}
 	return o
+}
+
+// chunkAt gives how many waybills a chunk has at a rate.
+func (o Options) chunkAt(perSecond float64) int {
+	if !(perSecond > 0) {
+		return o.Chunk
+	}
+	return int(min(float64(o.Chunk), max(1, perSecond*chunkSeconds/float64(o.Lanes))))
 }
 
 // A Poller asks EMS about every waybill that is due and writes down what is new. Any number of them may run on one
@@ -75,6 +80,7 @@ type Poller struct {
 	loaded time.Time            // wall: when the rules were last read
 
 	current atomic.Pointer[rules]
+	size    atomic.Int64 // of a chunk
 
 	away atomic.Bool // EMS did not answer last time: begin with a single question
 }
@@ -88,8 +94,13 @@ type cursor struct {
 
 // NewPoller returns a Poller; it starts nothing. m may be nil.
 func NewPoller(db *sqlx.DB, v *vault.Vault, a Asker, clock courier.Clock, opts Options, log *slog.Logger, m *Metrics) *Poller {
-	return &Poller{db: db, vault: v, asker: a, clock: clock, opts: opts.withDefaults(), log: log, metrics: m}
+	p := &Poller{db: db, vault: v, asker: a, clock: clock, opts: opts.withDefaults(), log: log, metrics: m}
+	p.SetRate(opts.Rate)
+	return p
 }
+
+// SetRate tells how many calls a second the Asker will let through from now on, 0 for no limit.
+func (p *Poller) SetRate(perSecond float64) { p.size.Store(int64(p.opts.chunkAt(perSecond))) }
 
 // rules is what the round goes by now.
 func (p *Poller) rules() rules { return *p.current.Load() }
@@ -215,7 +226,7 @@ const sweepOverlap = 24 * time.Hour
 
 // first takes one chunk by itself: most rounds find nothing due, and after an outage one question tells enough.
 func (p *Poller) first(ctx context.Context, r *round) (int, error) {
-	limit := p.opts.Chunk
+	limit := int(p.size.Load())
 	if p.away.Load() {
 		limit = 1
 	}
@@ -250,7 +261,7 @@ func (p *Poller) lane(ctx context.Context, r *round) error {
 		if err := p.prepare(ctx, hintsEvery); err != nil {
 			return err
 		}
-		n, err := p.chunk(ctx, r, p.opts.Chunk)
+		n, err := p.chunk(ctx, r, int(p.size.Load()))
 		if err != nil || n == 0 {
 			return err
 		}

@@ -752,7 +752,7 @@ func TestTheChunkFollowsTheRate(t *testing.T) {
 		rate float64
 		want int
 	}{{0, 500}, {20, 10}, {0.5, 1}, {1000, 500}, {400, 200}} {
-		if got := (Options{Rate: tt.rate}).withDefaults().Chunk; got != tt.want {
+		if got := (Options{}).withDefaults().chunkAt(tt.rate); got != tt.want {
 			t.Errorf("chunk at %v calls a second: %d, want %d", tt.rate, got, tt.want)
 		}
 	}

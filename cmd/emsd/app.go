@@ -303,8 +303,14 @@ func (a *app) run(ctx context.Context, started func(addrs []string)) error {
 		})
 	}
 	wg.Go(func() { listen(work, a.dsn, a.schedule, a.feedGrew, a.log) })
-	wg.Go(func() { countReplicas(work, a.db, 5*time.Second, a.shareRate, a.log) })
+	counted := make(chan struct{})
+	wg.Go(func() { countReplicas(work, a.db, a.takePart(sync.OnceFunc(func() { close(counted) })), a.log) })
 	wg.Go(func() {
+		select {
+		case <-counted: // before, chunks would be claimed and wait for a rate that others have
+		case <-work.Done():
+			return
+		}
 		if err := a.schedule.run(work); err != nil {
 			failed <- err
 		}
@@ -345,11 +351,17 @@ func (a *app) prepare(ctx context.Context) error {
 	return tracking.EnsurePartitions(ctx, a.db, a.clock.Now(), 3)
 }
 
-// shareRate gives this replica its part of the account's rate.
-func (a *app) shareRate(replicas int) {
-	share := a.cfg.EMS.Rate / float64(replicas)
-	a.ems.SetRate(share)
-	a.log.Info("sharing the EMS rate", "replicas", replicas, "per_second", share)
+// takePart sets this replica's part of the account's rate whenever it changes, and calls counted when it has a real one.
+func (a *app) takePart(counted func()) func(part float64) {
+	return func(part float64) {
+		share := a.cfg.EMS.Rate * part
+		a.ems.SetRate(share)
+		a.poller.SetRate(share)
+		a.log.Info("sharing the EMS rate", "part", part, "per_second", share)
+		if part > uncounted {
+			counted()
+		}
+	}
 }
 
 func closeAll(faces []*face) {

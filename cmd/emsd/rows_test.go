@@ -3,6 +3,7 @@ package main
 import (
 	"archive/zip"
 	"bytes"
+	"compress/flate"
 	"errors"
 	"io"
 	"os"
@@ -115,28 +116,45 @@ func TestRowsOfAWorkbook(t *testing.T) {
 	}
 }
 
-func TestFilesThatCannotBeRead(t *testing.T) {
-	var bomb bytes.Buffer
-	z := zip.NewWriter(&bomb)
-	w, err := z.Create("xl/worksheets/sheet1.xml")
+// zipBomb is a small workbook whose sheet unpacks to more than may be: one compressed megabyte, many times over.
+func zipBomb(t *testing.T) []byte {
+	t.Helper()
+	var megabyte, bomb bytes.Buffer
+	f, err := flate.NewWriter(&megabyte, flate.BestCompression)
 	if err != nil {
 		t.Fatal(err)
 	}
-	zeros := make([]byte, 1<<20)
-	for range maxImportUnzip>>20 + 1 {
-		if _, err := w.Write(zeros); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := f.Write(make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Flush(); err != nil { // the blocks stand for themselves
+		t.Fatal(err)
+	}
+	const times = maxImportUnzip>>20 + 1
+	packed := append(bytes.Repeat(megabyte.Bytes(), times), 3, 0) // and the last, empty one
+	z := zip.NewWriter(&bomb)
+	w, err := z.CreateRaw(&zip.FileHeader{Name: "xl/worksheets/sheet1.xml", Method: zip.Deflate,
+		CompressedSize64: uint64(len(packed)), UncompressedSize64: times << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(packed); err != nil {
+		t.Fatal(err)
 	}
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return bomb.Bytes()
+}
+
+func TestFilesThatCannotBeRead(t *testing.T) {
+	bomb := zipBomb(t)
 	tests := []struct {
 		name, file string
 		content    []byte
 		want       string
 	}{
-		{"zip bomb", "x.xlsx", bomb.Bytes(), "unzip size exceeds"},
+		{"zip bomb", "x.xlsx", bomb, "unzip size exceeds"},
 		{"not a workbook", "x.xlsx", []byte("a,b\n"), "not a workbook"},
 		{"empty csv", "x.csv", nil, "the first row must hold the headings"},
 		{"another format", "x.xls", []byte("x"), ".jsonl, .csv, .xlsx"},
