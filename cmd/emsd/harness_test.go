@@ -303,13 +303,9 @@ func request(url, method string, body any, extra ...string) (reply, error) {
 	return reply{res.StatusCode, res.Header, text}, err
 }
 
-// slack is how many times longer than on a quiet machine a wait may last: CI runs every test at once, under the race detector.
-const slack = 5
-
-// until looks again and again, for at most the limit and its slack, and tells how long it took.
+// until looks again and again, for at most the limit, and tells how long it took.
 func until(t testing.TB, limit time.Duration, what string, ok func() bool) time.Duration {
 	t.Helper()
-	limit *= slack
 	began := time.Now()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

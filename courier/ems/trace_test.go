@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -175,8 +176,8 @@ func TestCodesAreTakenAsTheyCome(t *testing.T) {
 	}
 }
 
-func TestTenThousandScansAreRead(t *testing.T) {
-	t.Parallel()
+// Not parallel, and in seconds of the processor: what other tests do beside it is not what the scans cost.
+func TestTenThousandScansAreReadInASecond(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(`{"responseItems":[`)
 	at := time.Date(2024, 12, 1, 0, 0, 0, 0, beijing)
@@ -189,14 +190,23 @@ func TestTenThousandScansAreRead(t *testing.T) {
 	}
 	b.WriteString(`]}`)
 	c, _ := clientOf(t, envelope("00000", "", b.String()))
-	began := time.Now()
+	began := processorTime(t)
 	got, err := c.Trace(t.Context(), "1200000001417", 0)
-	took := time.Since(began)
+	took := processorTime(t) - began
 	t.Logf("%d scans of %d bytes asked for and read in %s", len(got.Scans), b.Len(), took)
-	// A second is the figure; work that grows with the square of the scans would take minutes.
-	if err != nil || len(got.Scans) != 10_000 || got.Unreadable != 0 || took > 15*time.Second {
+	if err != nil || len(got.Scans) != 10_000 || got.Unreadable != 0 || took > time.Second {
 		t.Errorf("%d scans, %d unreadable in %s, %v", len(got.Scans), got.Unreadable, took, err)
 	}
+}
+
+// processorTime is what this process has used so far.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func TestNonsenseIsNoAnswer(t *testing.T) {
