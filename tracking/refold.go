@@ -406,34 +406,11 @@ func texts(ids []uuid.UUID) []string {
 	return list
 }
 
-// faulty names the field that Check objects to: the code when no meaning would do.
-func (d Decision) faulty() string {
-	good := Decision{Code: d.Code, Meaning: string(courier.Held), ValidFrom: time.Unix(0, 0)}
-	if strings.HasPrefix(d.Code, "704/") {
-		good.Meaning = ReceiverSelf
-	}
-	if good.Check() != nil {
-		return "code"
-	}
-	good.Meaning = d.Meaning
-	if good.Check() != nil {
-		return "meaning"
-	}
-	good.Sentence = d.Sentence
-	switch {
-	case good.Check() != nil:
-		return "sentence"
-	case d.ValidFrom.IsZero():
-		return "valid_from"
-	}
-	return "name"
-}
-
 // Decide records what a code means and applies it to the deliveries that have it: a dated row, never overwritten. With
 // dryRun it only tells what would change. The faults of a decision that cannot be read are courier.Faults.
 func (f *Refolder) Decide(ctx context.Context, d Decision, by, reason string, dryRun bool) (RefoldReport, error) {
 	if err := d.Check(); err != nil {
-		return RefoldReport{}, courier.Faults{{Field: d.faulty(), Code: "unknown_value", Detail: err.Error()}}
+		return RefoldReport{}, err
 	}
 	if strings.TrimSpace(reason) == "" {
 		return RefoldReport{}, courier.Faults{{Field: "reason", Code: "required", Detail: "请填写依据，例如邮政的答复和日期"}}

@@ -160,7 +160,7 @@ func (b *Rulebook) Knows(code string, at time.Time) bool {
 // attemptMeanings lists what a decision may make of an attemptDeliveryCode.
 var attemptMeanings = []courier.Status{courier.AttemptFailed, courier.Held, courier.Returning, courier.Lost, courier.InTransit}
 
-// Check says in plain Chinese what is wrong with a decision.
+// Check says what is wrong with a decision: courier.Faults, which name the field.
 func (d Decision) Check() error {
 	_, err := d.read()
 	return err
@@ -180,11 +180,11 @@ func (d Decision) read() (decided, error) {
 	}
 	switch {
 	case !isCode(code) || split && of != "704" && of != "705":
-		return out, fmt.Errorf("代码“%s”不是邮政代码：应为轨迹代码，或 704/妥投代码、705/未妥投代码", short(d.Code))
+		return out, wrong("code", "代码“%s”不是邮政代码：应为轨迹代码，或 704/妥投代码、705/未妥投代码", short(d.Code))
 	case d.ValidFrom.IsZero():
-		return out, fmt.Errorf("没有写明从何时起生效")
+		return out, wrong("valid_from", "没有写明从何时起生效")
 	case utf8.RuneCountInString(d.Name) > longestName:
-		return out, fmt.Errorf("名称过长，最多 %d 个字", longestName)
+		return out, wrong("name", "名称过长，最多 %d 个字", longestName)
 	}
 	if err := checkSentence(d.Sentence); err != nil {
 		return out, err
@@ -196,6 +196,11 @@ func (d Decision) read() (decided, error) {
 		return out, out.readClass()
 	}
 	return out, out.readAttempt()
+}
+
+// wrong is a fault of a field of a decision.
+func wrong(field, format string, args ...any) error {
+	return courier.Faults{{Field: field, Code: "unknown_value", Detail: fmt.Sprintf(format, args...)}}
 }
 
 // isCode reports whether a text may be one of EMS's codes: letters, digits, underscore and hyphen.
@@ -210,11 +215,11 @@ func checkSentence(s string) error {
 	switch {
 	case s == "":
 	case utf8.RuneCountInString(s) > longestSentence:
-		return fmt.Errorf("给群众看的说明过长，最多 %d 个字", longestSentence)
+		return wrong("sentence", "给群众看的说明过长，最多 %d 个字", longestSentence)
 	case !strings.HasSuffix(s, "。"):
-		return fmt.Errorf("给群众看的说明应当是以句号结尾的完整句子")
+		return wrong("sentence", "给群众看的说明应当是以句号结尾的完整句子")
 	case strings.ContainsAny(s, "0123456789０１２３４５６７８９【】:/\n\r"):
-		return fmt.Errorf("给群众看的说明不能含数字、姓名、电话或网址")
+		return wrong("sentence", "给群众看的说明不能含数字、姓名、电话或网址")
 	}
 	return nil
 }
@@ -223,17 +228,17 @@ func (d *decided) readGroup() error {
 	if list, ok := strings.CutPrefix(d.Meaning, "void:"); ok {
 		d.group, d.voids = Void, strings.Fields(list)
 		if len(d.voids) == 0 {
-			return fmt.Errorf("没有写明撤销的是哪个代码，例如 void:203 208")
+			return wrong("meaning", "没有写明撤销的是哪个代码，例如 void:203 208")
 		}
 		for _, v := range d.voids {
 			if !isCode(v) || v == d.Code || codes[v].Group == Void {
-				return fmt.Errorf("不能撤销代码“%s”：它不是邮政代码、就是本代码，或者本身是撤销代码", short(v))
+				return wrong("meaning", "不能撤销代码“%s”：它不是邮政代码、就是本代码，或者本身是撤销代码", short(v))
 			}
 		}
 	} else {
 		d.group = Group(d.Meaning)
 		if !slices.Contains(groups, d.group) || d.group == Void {
-			return fmt.Errorf("含义“%s”不认识：应为 %s，或 void: 加被撤销的代码", short(d.Meaning), groupList())
+			return wrong("meaning", "含义“%s”不认识：应为 %s，或 void: 加被撤销的代码", short(d.Meaning), groupList())
 		}
 	}
 	d.rank = rank[d.group]
@@ -250,7 +255,7 @@ func groupList() string {
 
 func (d *decided) readClass() error {
 	if !slices.Contains(decidable, d.Meaning) {
-		return fmt.Errorf("签收类别“%s”不认识：应为 %s", short(d.Meaning), strings.Join(decidable, "、"))
+		return wrong("meaning", "签收类别“%s”不认识：应为 %s", short(d.Meaning), strings.Join(decidable, "、"))
 	}
 	d.class = d.Meaning
 	return nil
@@ -259,7 +264,7 @@ func (d *decided) readClass() error {
 func (d *decided) readAttempt() error {
 	status, extra, plus := strings.Cut(d.Meaning, "+")
 	if plus && extra != string(courier.CaseAddress) || !slices.Contains(attemptMeanings, courier.Status(status)) {
-		return fmt.Errorf("未妥投原因“%s”不认识：应为 attempt_failed、held、returning、lost 或 in_transit，需核对地址的在后面加 +address", short(d.Meaning))
+		return wrong("meaning", "未妥投原因“%s”不认识：应为 attempt_failed、held、returning、lost 或 in_transit，需核对地址的在后面加 +address", short(d.Meaning))
 	}
 	d.status = courier.Status(status)
 	if plus {
