@@ -19,8 +19,8 @@ var callActions = map[Milestone]string{
 	Returned:       "电话通知收件人到受理派出所领取",
 	Cancelled:      "电话通知申请人寄递已取消",
 
-	HandedOverPassword:     "收件人还不知道签收密码：电话告知投递时须出示身份证件，并请投递网点（010-56421484）核验证件后放行",
-	OutForDeliveryPassword: "收件人还不知道签收密码而邮件今日派送：立即电话告知须出示身份证件，并请投递网点（010-56421484）核验证件后放行",
+	HandedOverPassword:     "收件人还不知道签收密码：电话告知投递时须出示身份证件，并请投递网点（" + hotline + "）核验证件后放行",
+	OutForDeliveryPassword: "收件人还不知道签收密码而邮件今日派送：立即电话告知须出示身份证件，并请投递网点（" + hotline + "）核验证件后放行",
 }
 
 // mustKnow lists the milestones that ask something of the resident: for them a message that may not have arrived is a

@@ -340,3 +340,28 @@ func TestWindowProperties(t *testing.T) {
 		}
 	})
 }
+
+// A clerk calls once for a password that waits for its gateway, however often the message was tried before.
+func TestAPasswordThatWaitsIsACaseOnce(t *testing.T) {
+	t.Parallel()
+	sealed := []byte{1}
+	tests := []struct {
+		name string
+		job  sendJob
+		want bool
+	}{
+		{"at first", sendJob{Milestone: HandedOver, Password: sealed}, true},
+		{"after other failures", sendJob{Milestone: OutForDelivery, Password: sealed, Tries: 4, Reason: explain(Transient, "busy")}, true},
+		{"waits already", sendJob{Milestone: HandedOver, Password: sealed, Reason: noGateway}, false},
+		{"refused already", sendJob{Milestone: HandedOver, Password: sealed, Tries: 1, Reason: explain(Configuration, "no_template")}, false},
+		{"told before", sendJob{Milestone: OutForDelivery, Password: sealed, told: []Told{{Milestone: HandedOver}}}, false},
+		{"told of something else", sendJob{Milestone: OutForDelivery, Password: sealed, told: []Told{{Milestone: PaymentDue}}}, true},
+		{"no password", sendJob{Milestone: HandedOver}, false},
+		{"a text without it", sendJob{Milestone: Delivered, Password: sealed}, false},
+	}
+	for _, tt := range tests {
+		if got := tt.job.passwordWaits(); got != tt.want {
+			t.Errorf("%s: %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}

@@ -300,11 +300,12 @@ func (r *sendRound) sort(jobs []*sendJob, now, wall time.Time) (send []*sendJob,
 // noGateway is the reason of a message that no gateway takes at present.
 const noGateway = "短信网关暂停使用，待运维处理后自动发送"
 
-// passwordWaits reports whether the resident may stand at the door without the password, and nobody was told of it yet: a
-// clerk then calls while the message waits for its gateway.
+// passwordWaits reports whether the resident may stand at the door without the password, and the message did not already
+// wait for its gateway: a clerk then calls meanwhile, once.
 func (j *sendJob) passwordWaits() bool {
 	told := slices.ContainsFunc(j.told, func(t Told) bool { return t.Milestone.withPassword() != t.Milestone })
-	return j.template() != j.Milestone && !told && j.Reason != noGateway && j.Tries <= 1
+	waited := j.Reason == noGateway || strings.HasPrefix(j.Reason, classWords[Configuration])
+	return j.template() != j.Milestone && !told && !waited
 }
 
 func (j *sendJob) message() Message {
