@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"emsd/courier/emssim"
@@ -17,6 +16,7 @@ import (
 	"emsd/notify/smssim"
 
 	"github.com/jmoiron/sqlx"
+	"pgregory.net/rapid"
 )
 
 // A crowd is daemons, as processes, on one database, and the times at which they called EMS.
@@ -179,60 +179,99 @@ func TestFourDaemonsAskAboutEverythingOnce(t *testing.T) {
 	}
 }
 
-// The parts of daemons that come, go and are cut off are never more than the whole, but for those of the uncounted.
+// Two daemons share the rate evenly, and the one that is left takes all of it.
+func TestThePartsOfTheRateComeToTheWhole(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(0, 0)
+	first, second := rateShare{since: now}, rateShare{since: now}
+	want := func(what string, got, want float64) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: a part of %v, want %v", what, got, want)
+		}
+	}
+	want("alone", first.part(1, now), 1)
+	want("joining", second.part(2, now), uncounted)
+	now = now.Add(settleFor)
+	want("two", first.part(2, now), 0.5)
+	want("joined", second.part(2, now), 0.5)
+	now = now.Add(countEvery)
+	want("not sure yet", first.part(1, now), 0.5)
+	want("left", first.part(1, now.Add(settleFor)), 1)
+
+	back := rateShare{since: now, again: true} // the database restarted: another may not have found it out
+	want("back, nobody seen", back.part(1, now), uncounted)
+	want("back, nobody came", back.part(1, now.Add(settleFor)), 1)
+}
+
+// Daemons that come, go, and are cut off from the database at any moment, and count when they get to it: the parts are
+// never more than the whole, but for those of the uncounted. No daemon starts for the first time while another has lost its
+// lock and does not know: that one cannot be seen.
 func TestThePartsOfTheRateAreNeverMoreThanTheWhole(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		type member struct {
-			share rateShare
-			part  float64
-		}
-		members := map[int]*member{}
-		turn := func(extra int) { // one of each counts
+	type member struct {
+		share rateShare
+		part  float64
+		next  time.Time // when it counts
+		held  bool      // it has the lock
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		// A count is due countEvery after the one before, and may take as long again before it counts as failed.
+		const latest = 2 * countEvery
+		now := time.Unix(0, 0)
+		var members []*member
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			now = now.Add(time.Duration(rapid.IntRange(0, 1000).Draw(t, "ms")) * time.Millisecond)
+			switch rapid.SampledFrom([]string{"join", "leave", "cut off", "restart", "wait", "wait", "wait", "wait", "wait"}).Draw(t, "what") {
+			case "join":
+				if slices.ContainsFunc(members, func(m *member) bool { return !m.held }) {
+					continue
+				}
+				members = append(members, &member{share: rateShare{since: now}, part: uncounted, next: now, held: true})
+			case "leave":
+				if len(members) > 0 {
+					i := rapid.IntRange(0, len(members)-1).Draw(t, "who")
+					members = slices.Delete(members, i, i+1)
+				}
+			case "cut off":
+				if len(members) > 0 {
+					members[rapid.IntRange(0, len(members)-1).Draw(t, "who")].held = false
+				}
+			case "restart": // of the database
+				for _, m := range members {
+					m.held = false
+				}
+			}
+			live := 0
 			for _, m := range members {
-				m.part = m.share.part(len(members)+extra, time.Now())
+				if m.held {
+					live++
+				}
 			}
-		}
-		sum := func() (all float64) {
 			for _, m := range members {
-				all += m.part
+				if now.Before(m.next) {
+					continue
+				}
+				first := len(m.share.counts) == 0 // which comes right after the lock
+				if !first && now.Sub(m.next) < latest-countEvery-time.Second && rapid.Bool().Draw(t, "late") {
+					continue
+				}
+				if m.held {
+					m.part = m.share.part(live, now)
+				} else { // its count fails, and it takes the lock anew
+					m.share, m.part, m.held = rateShare{since: now, again: true}, uncounted, true
+				}
+				m.next = now.Add(countEvery)
 			}
-			return all
-		}
-		check := func(what string) {
-			t.Helper()
-			if all := sum(); all > 1+uncounted*float64(len(members))+1e-9 {
-				t.Errorf("%s: the parts are %.2f", what, all)
+			all := 0.0
+			for _, m := range members {
+				if m.part != uncounted {
+					all += m.part
+				}
 			}
-		}
-		join := func(n int) { members[n] = &member{share: rateShare{since: time.Now()}} }
-		join(1)
-		turn(0)
-		if members[1].part != 1 {
-			t.Fatalf("the only daemon has %v", members[1].part)
-		}
-		join(2)
-		members[2].part = members[2].share.part(2, time.Now()) // the first has not counted it yet
-		check("a second joins")
-		for range 5 {
-			time.Sleep(countEvery)
-			turn(0)
-			check("two")
-		}
-		if members[2].part != 0.5 || members[1].part != 0.5 {
-			t.Errorf("parts of two are %v and %v", members[1].part, members[2].part)
-		}
-		// The second is cut off and has not found out yet; the first does not count it any more.
-		members[1].part = members[1].share.part(1, time.Now())
-		check("one is cut off")
-		time.Sleep(countEvery)
-		members[2].part = uncounted
-		members[1].part = members[1].share.part(1, time.Now())
-		check("it has found out")
-		time.Sleep(settleFor)
-		members[1].part = members[1].share.part(1, time.Now())
-		if members[1].part != 1 {
-			t.Errorf("the one that is left has %v", members[1].part)
+			if all > 1+1e-9 {
+				t.Fatalf("%d daemons: the parts of those that are counted are %.2f", len(members), all)
+			}
 		}
 	})
 }

@@ -28,9 +28,11 @@ const (
 
 // A rateShare decides which part of the account's rate a daemon takes, so that all parts together are no more than the
 // whole. It takes less at once and more only after settleFor: a daemon that is not counted any more may need that long to
-// find it out. One that finds nobody when it starts takes all of it: whoever comes later counts two.
+// find it out. One that finds nobody when it starts takes all of it: whoever comes later counts two. One that lost the
+// lock waits even then: when the database restarts, all lose it, and some find it out later than others.
 type rateShare struct {
 	since  time.Time // of the lock
+	again  bool      // the lock was lost before
 	counts []liveCount
 	joined bool // the others have had the time to count this one
 }
@@ -43,7 +45,7 @@ type liveCount struct {
 func (s *rateShare) part(live int, now time.Time) float64 {
 	live = max(live, 1)
 	s.counts = slices.DeleteFunc(s.counts, func(c liveCount) bool { return now.Sub(c.at) >= settleFor })
-	s.joined = s.joined || now.Sub(s.since) >= settleFor || live == 1 && len(s.counts) == 0
+	s.joined = s.joined || now.Sub(s.since) >= settleFor || !s.again && live == 1 && len(s.counts) == 0
 	s.counts = append(s.counts, liveCount{now, live})
 	if !s.joined {
 		return uncounted
@@ -63,9 +65,9 @@ func countReplicas(ctx context.Context, db *sqlx.DB, take func(part float64), lo
 			take(part)
 		}
 	}
-	for ctx.Err() == nil {
+	for again := false; ctx.Err() == nil; again = true {
 		tell(uncounted)
-		if err := holdAndCount(ctx, db, tell); err != nil && ctx.Err() == nil {
+		if err := holdAndCount(ctx, db, again, tell); err != nil && ctx.Err() == nil {
 			log.Warn("counting the replicas stopped, trying again", "error", err)
 		}
 		select {
@@ -75,7 +77,7 @@ func countReplicas(ctx context.Context, db *sqlx.DB, take func(part float64), lo
 	}
 }
 
-func holdAndCount(ctx context.Context, db *sqlx.DB, tell func(part float64)) error {
+func holdAndCount(ctx context.Context, db *sqlx.DB, again bool, tell func(part float64)) error {
 	conn, err := db.Connx(ctx)
 	if err != nil {
 		return err
@@ -86,7 +88,7 @@ func holdAndCount(ctx context.Context, db *sqlx.DB, tell func(part float64)) err
 	}
 	// The connection goes back to the pool when this returns; without the unlock it would count for ever.
 	defer conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock_shared($1)`, int64(replicaLock))
-	share := rateShare{since: time.Now()}
+	share := rateShare{since: time.Now(), again: again}
 	for {
 		n, err := liveReplicas(ctx, conn)
 		if err != nil {
