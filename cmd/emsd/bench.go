@@ -12,7 +12,7 @@ import (
 
 type benchCmd struct {
 	Quick   bool     `help:"Measure little, in a minute; for a first look."`
-	Only    []string `placeholder:"NAME" help:"Only these measurements: poll, order, accept, latency, snapshot, young, claim, memory; or ids such as P1."`
+	Only    []string `placeholder:"NAME" help:"Only these measurements: ${measurements}; or ids such as P1."`
 	Rounds  int      `placeholder:"N" help:"Turns of product and floor; 3."`
 	Rows    []int    `placeholder:"N" help:"Sizes of the tables to claim from; 10000,1000000,5000000."`
 	Out     string   `placeholder:"FILE" help:"Page to write; docs/benchmarks.md when everything was measured in full."`

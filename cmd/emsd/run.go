@@ -7,6 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"strings"
+
+	"emsd/cmd/emsd/internal/bench"
 
 	"github.com/alecthomas/kong"
 )
@@ -52,7 +55,7 @@ func run(ctx context.Context, args, environ []string, out, errOut io.Writer) int
 	var c cli
 	exited := -1
 	parser, err := kong.New(&c, kong.Name("emsd"), kong.Description("Sends approved residence permits by EMS."), kong.UsageOnError(),
-		kong.Writers(out, errOut), kong.Exit(func(code int) { exited = code }))
+		kong.Writers(out, errOut), kong.Exit(func(code int) { exited = code }), kong.Vars{"measurements": strings.Join(bench.Names(), ", ")})
 	if err != nil {
 		fmt.Fprintln(errOut, "emsd:", err)
 		return exitFailed

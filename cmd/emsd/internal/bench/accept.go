@@ -19,7 +19,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -253,16 +252,11 @@ func milliseconds(seconds []float64) []float64 {
 
 // latencyProduct pays one delivery after the other while an order round sleeps until it is woken, as in the daemon.
 func latencyProduct(ctx context.Context, t task, m *meter) error {
-	db, err := open(ctx, t.DSN)
+	db, client, reg, err := t.product(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	reg := prometheus.NewRegistry()
-	client, err := newEMS(t.URL, t.Workers, reg)
-	if err != nil {
-		return err
-	}
 	defer client.Close()
 	clock := clockFrom(t.Now)
 	service := courier.New(db, benchVault(), clock, courier.Options{})

@@ -14,6 +14,7 @@ import (
 	"emsd/courier/vault"
 	"emsd/tracking"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -34,6 +35,20 @@ func newEMS(url string, workers int, reg prometheus.Registerer) (*ems.Client, er
 		quiet, ems.NewMetrics(reg))
 }
 
+// product opens what a run of the product needs: the database, the client of the stub, and where it counts.
+func (t task) product(ctx context.Context) (*sqlx.DB, *ems.Client, *prometheus.Registry, error) {
+	db, err := open(ctx, t.DSN)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	reg := prometheus.NewRegistry()
+	client, err := newEMS(t.URL, t.Workers, reg)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, db.Close())
+	}
+	return db, client, reg, nil
+}
+
 // clockFrom runs business time from now on; wall time is the machine's.
 func clockFrom(now time.Time) courier.Clock {
 	began := time.Now()
@@ -42,16 +57,11 @@ func clockFrom(now time.Time) courier.Clock {
 
 // pollProduct runs the product's own poll round over everything that is due.
 func pollProduct(ctx context.Context, t task, m *meter) error {
-	db, err := open(ctx, t.DSN)
+	db, client, reg, err := t.product(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	reg := prometheus.NewRegistry()
-	client, err := newEMS(t.URL, t.Workers, reg)
-	if err != nil {
-		return err
-	}
 	defer client.Close()
 	asker := &marker{Client: client, at: int64(t.Mark)}
 	clock := clockFrom(t.Now)
@@ -88,16 +98,11 @@ func (m *marker) Trace(ctx context.Context, waybillNo string, known int64) (cour
 
 // orderProduct runs the product's own order round over everything that is approved.
 func orderProduct(ctx context.Context, t task, m *meter) error {
-	db, err := open(ctx, t.DSN)
+	db, client, reg, err := t.product(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	reg := prometheus.NewRegistry()
-	client, err := newEMS(t.URL, t.Workers, reg)
-	if err != nil {
-		return err
-	}
 	defer client.Close()
 	o := courier.NewOrderer(db, benchVault(), client, clockFrom(t.Now), courier.OrderOptions{Concurrency: t.Workers}, quiet, courier.NewOrderMetrics(reg))
 	if err := m.start(ctx, db); err != nil {

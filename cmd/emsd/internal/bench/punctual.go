@@ -19,7 +19,6 @@ import (
 	"emsd/tracking"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // headStart is how long after the start of a run the first of the evenly due waybills is due.
@@ -78,16 +77,11 @@ func (b *bench) punctual(ctx context.Context, kind string, n int, perSecond floa
 }
 
 func punctualProduct(ctx context.Context, t task, m *meter) error {
-	db, err := open(ctx, t.DSN)
+	db, client, reg, err := t.product(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	reg := prometheus.NewRegistry()
-	client, err := newEMS(t.URL, t.Workers, reg)
-	if err != nil {
-		return err
-	}
 	defer client.Close()
 	clock := clockFrom(t.Now)
 	w := &watch{now: clock.Now, due: evenly(t.Now.Add(headStart), t.PerSecond), lags: map[courier.Status][]float64{}}

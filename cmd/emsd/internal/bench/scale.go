@@ -125,6 +125,15 @@ func (s *scale) pollAt(ctx context.Context, now time.Time, keep bool) (result, e
 	return s.counted(ctx, task{Kind: "poll", DSN: s.dsn, URL: s.stub + pathAfter, Items: n, Workers: workers, Now: now, Frozen: true, Keep: keep}, n, 0)
 }
 
+// pollSome is pollAt where a run that asks about nothing would measure nothing.
+func (s *scale) pollSome(ctx context.Context, now time.Time, keep bool) (result, error) {
+	r, err := s.pollAt(ctx, now, keep)
+	if err == nil && r.Items == 0 {
+		err = fmt.Errorf("nothing is due at %s", now.Format(time.TimeOnly))
+	}
+	return r, err
+}
+
 // volume tells what polls write.
 func (s *scale) volume(ctx context.Context) error {
 	for _, v := range []struct {
@@ -135,8 +144,8 @@ func (s *scale) volume(ctx context.Context) error {
 		if err := checkpoint(ctx, s.db); err != nil {
 			return err
 		}
-		r, err := s.pollAt(ctx, v.span.end(), v.keep)
-		if err != nil || r.Items == 0 {
+		r, err := s.pollSome(ctx, v.span.end(), v.keep)
+		if err != nil {
 			return err
 		}
 		s.say("scale: %s: %d polls at %.0f/s, %.0f WAL bytes", v.what, r.Items, r.perSecond(), r.walEach())
@@ -144,7 +153,10 @@ func (s *scale) volume(ctx context.Context) error {
 			product: []float64{r.walEach()}})
 	}
 	rows, bytes, err := answersKept(ctx, s.db)
-	if err != nil || rows == 0 {
+	if err == nil && rows == 0 {
+		err = errors.New("no answer was kept")
+	}
+	if err != nil {
 		return err
 	}
 	s.report.add(row{id: "S1", what: "an answer of EMS kept, with its index", unit: "B", product: []float64{float64(bytes) / float64(rows)}})
@@ -161,8 +173,8 @@ func (s *scale) dumps(ctx context.Context) error {
 		if dumped {
 			stop = s.dump(ctx)
 		}
-		r, err := s.pollAt(ctx, span.end(), false)
-		if err = errors.Join(err, stop()); err != nil || r.Items == 0 {
+		r, err := s.pollSome(ctx, span.end(), false)
+		if err = errors.Join(err, stop()); err != nil {
 			return err
 		}
 		s.say("scale: dump %t: %d polls at %.0f/s", dumped, r.Items, r.perSecond())

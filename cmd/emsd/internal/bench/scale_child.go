@@ -12,21 +12,16 @@ import (
 	"emsd/tracking"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // chunkProduct times the product's chunks, one after the other: the claim, and what comes after the answers: the fold of
 // the news, all writing and the commit.
 func chunkProduct(ctx context.Context, t task, m *meter) error {
-	db, err := open(ctx, t.DSN)
+	db, client, _, err := t.product(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	client, err := newEMS(t.URL, t.Workers, prometheus.NewRegistry())
-	if err != nil {
-		return err
-	}
 	defer client.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -91,16 +86,11 @@ func (w *chunkWatch) Trace(ctx context.Context, waybillNo string, known int64) (
 
 // planProduct runs rounds as the daemon's schedule does, at the account's rate, while time runs.
 func planProduct(ctx context.Context, t task, m *meter) error {
-	db, err := open(ctx, t.DSN)
+	db, client, reg, err := t.product(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	reg := prometheus.NewRegistry()
-	client, err := newEMS(t.URL, t.Workers, reg)
-	if err != nil {
-		return err
-	}
 	defer client.Close()
 	client.SetRate(t.Rate)
 	due, err := readDue(ctx, db, t.Now, t.Now.Add(time.Duration(t.Seconds*float64(time.Second))))
@@ -119,11 +109,12 @@ func planProduct(ctx context.Context, t task, m *meter) error {
 	run, cancel := context.WithTimeout(ctx, time.Duration(t.Seconds*float64(time.Second)))
 	defer cancel()
 	var wg sync.WaitGroup
-	wg.Go(func() { m.Backlog = watchBacklog(run, db, clock, t.Tick) })
+	var unseen error
+	wg.Go(func() { m.Backlog, unseen = watchBacklog(run, db, clock, t.Tick) })
 	err = tick(run, t.Tick, p.Round)
 	cancel()
 	wg.Wait()
-	if err != nil {
+	if err := errors.Join(err, unseen); err != nil {
 		return err
 	}
 	m.Lags = w.lags
@@ -147,18 +138,20 @@ func tick(ctx context.Context, seconds float64, round func(context.Context) erro
 }
 
 // watchBacklog counts what waits, as the daemon's metric does, ten times a tick.
-func watchBacklog(ctx context.Context, db *sqlx.DB, clock courier.Clock, seconds float64) (waiting []float64) {
+func watchBacklog(ctx context.Context, db *sqlx.DB, clock courier.Clock, seconds float64) (waiting []float64, err error) {
 	ticks := time.NewTicker(time.Duration(seconds * float64(time.Second) / 10))
 	defer ticks.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return waiting
+			return waiting, nil
 		case <-ticks.C:
 		}
 		stages, err := tracking.Backlogs(ctx, db, clock.Now())
-		if err != nil {
-			continue // the run has ended
+		if err != nil && ctx.Err() == nil {
+			return waiting, fmt.Errorf("count what waits: %w", err)
+		} else if err != nil {
+			return waiting, nil
 		}
 		sum := 0
 		for _, s := range stages {

@@ -7,7 +7,6 @@ import (
 	"emsd/tracking"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // measureSlow gives P7. A courier that takes its time leaves only the workers to set the pace.
@@ -59,16 +58,11 @@ func (b *bench) slow(ctx context.Context, kind string, n, workers int) (r result
 
 // slowProduct is pollProduct that notes when each answer came.
 func slowProduct(ctx context.Context, t task, m *meter) error {
-	db, err := open(ctx, t.DSN)
+	db, client, reg, err := t.product(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	reg := prometheus.NewRegistry()
-	client, err := newEMS(t.URL, t.Workers, reg)
-	if err != nil {
-		return err
-	}
 	defer client.Close()
 	clock := clockFrom(t.Now)
 	w := &watch{now: clock.Now}
