@@ -262,6 +262,33 @@ func TestI3_LateLabelsMakeNoSecondWaybill(t *testing.T) {
 	}
 }
 
+// Whoever just writes about a delivery (a message, a case) has a share lock on its key. A paid permit is ordered meanwhile,
+// at once: neither passed over until the next tick nor kept waiting.
+func TestAnOrderIsNotHeldUpByAMessageBeingPlanned(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	sim, url := serveEMS(t, emssim.Config{})
+	addApproved(t, db, testVault(t), 5, time.Now())
+	o := newOrderer(t, db, emsClient(t, url), orderOptions())
+	tx, err := db.Beginx()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	_, err = tx.Exec(`
+		INSERT INTO messages (id, delivery_id, milestone, position, event_at, vars, state, verdict, reason, not_before, created_at, updated_at)
+		SELECT gen_random_uuid(), id, 'payment_due', 1, $1, '{}', 'queued', 'send', '', $1, $1, $1 FROM deliveries`, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := errors.Join(o.OrderRound(ctx), o.LabelRound(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	checkPaidOnce(t, db, sim)
+}
+
 func TestI3_TwoDaemonsOrderOnce(t *testing.T) {
 	t.Parallel()
 	db := dbtest.Open(t)

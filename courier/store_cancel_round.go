@@ -20,7 +20,7 @@ func (o *Orderer) claimCancels(ctx context.Context, limit int, wall, until time.
 				WHERE cancel_attempt_at <= $1 AND (status <> 'ordering' OR reconcile_at IS NULL)
 				ORDER BY cancel_attempt_at, id
 				LIMIT $2
-				FOR UPDATE SKIP LOCKED
+				FOR NO KEY UPDATE SKIP LOCKED
 			), ranked AS (
 				SELECT id, row_number() OVER (ORDER BY id) AS n FROM due
 			), claimed AS (

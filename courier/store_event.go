@@ -67,7 +67,7 @@ func ApplyMoves(ctx context.Context, tx *sqlx.Tx, moves []Move) ([]uuid.UUID, er
 			FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::jsonb[], $7::boolean[])
 				AS m(id, from_status, to_status, type, at, data, grew)
 		), locked AS MATERIALIZED (
-			SELECT d.id FROM deliveries d JOIN m ON m.id = d.id AND m.from_status = d.status ORDER BY d.id FOR UPDATE OF d
+			SELECT d.id FROM deliveries d JOIN m ON m.id = d.id AND m.from_status = d.status ORDER BY d.id FOR NO KEY UPDATE OF d
 		), moved AS (
 			UPDATE deliveries d
 			SET status = m.to_status, status_since = m.at, seq = d.seq + 1, updated_at = greatest(d.updated_at, m.at),
@@ -119,7 +119,7 @@ func AppendEvents(ctx context.Context, tx *sqlx.Tx, events []NewEvent) error {
 		), n AS MATERIALIZED (
 			SELECT id, count(*)::integer AS more, max(at) AS at, max(at) FILTER (WHERE grew) AS grew_at FROM e GROUP BY id
 		), locked AS MATERIALIZED (
-			SELECT d.id FROM deliveries d JOIN n ON n.id = d.id ORDER BY d.id FOR UPDATE OF d
+			SELECT d.id FROM deliveries d JOIN n ON n.id = d.id ORDER BY d.id FOR NO KEY UPDATE OF d
 		), counted AS (
 			UPDATE deliveries d
 			SET seq = d.seq + n.more, updated_at = greatest(d.updated_at, n.at), tracked_at = coalesce(n.grew_at, d.tracked_at)

@@ -71,7 +71,7 @@ func (o *Orderer) claimFrom(ctx context.Context, after time.Time, afterID uuid.U
 					AND next_attempt_at <= $1 AND (next_attempt_at, id) > ($2, $3)
 				ORDER BY next_attempt_at, id
 				LIMIT $4
-				FOR UPDATE SKIP LOCKED
+				FOR NO KEY UPDATE SKIP LOCKED
 			), ranked AS (
 				SELECT id, waybill_no, next_attempt_at, row_number() OVER (ORDER BY next_attempt_at, id) AS n,
 					CASE WHEN waybill_no IS NULL THEN row_number() OVER (PARTITION BY waybill_no IS NULL ORDER BY next_attempt_at, id) END AS need
@@ -230,7 +230,7 @@ func countDue(ctx context.Context, tx *sqlx.Tx, after time.Time, afterID uuid.UU
 			WHERE status = 'approved' AND cancel_requested_at IS NULL AND next_attempt_at <= $1 AND (next_attempt_at, id) > ($2, $3)
 			ORDER BY next_attempt_at, id
 			LIMIT $4
-			FOR UPDATE SKIP LOCKED) due`, wall, after, afterID, limit)
+			FOR NO KEY UPDATE SKIP LOCKED) due`, wall, after, afterID, limit)
 	return n, err
 }
 
@@ -440,7 +440,7 @@ func (o *Orderer) stillHeld(ctx context.Context, tx *sqlx.Tx, others []settledOr
 				r.to_status = 'approved' AND d.cancel_requested_at IS NOT NULL AS stop
 			FROM deliveries d JOIN r ON r.id = d.id
 			WHERE d.status = 'ordering' AND d.attempts = r.attempts AND d.reconciles = r.reconciles
-			ORDER BY d.id FOR UPDATE OF d
+			ORDER BY d.id FOR NO KEY UPDATE OF d
 		)
 		UPDATE deliveries d
 		SET next_attempt_at = CASE WHEN l.back THEN l.wait_until END,

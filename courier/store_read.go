@@ -137,7 +137,7 @@ func lockDeliveries(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID) (map[uuid
 		FROM deliveries d
 		WHERE d.id = ANY($1::uuid[])
 		ORDER BY d.id
-		FOR UPDATE`, pq.Array(uuidTexts(ids)))
+		FOR NO KEY UPDATE`, pq.Array(uuidTexts(ids)))
 	if err != nil {
 		return nil, fmt.Errorf("lock %d deliveries: %w", len(ids), err)
 	}

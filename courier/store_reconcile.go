@@ -19,7 +19,7 @@ func (o *Orderer) claimReconciles(ctx context.Context, limit int, wall, until ti
 				WHERE status = 'ordering' AND reconcile_at <= $1
 				ORDER BY reconcile_at, id
 				LIMIT $2
-				FOR UPDATE SKIP LOCKED
+				FOR NO KEY UPDATE SKIP LOCKED
 			), claimed AS (
 				UPDATE deliveries d SET reconcile_at = $3, reconciles = d.reconciles + 1
 				FROM due
@@ -71,7 +71,7 @@ func (o *Orderer) claimAgain(ctx context.Context, jobs []orderJob, wall, until, 
 				SELECT d.id, r.n FROM deliveries d JOIN r ON r.id = d.id
 				WHERE d.status = 'ordering' AND d.attempts = r.attempts AND d.reconciles = r.reconciles
 					AND d.reconcile_at > $4 AND d.cancel_requested_at IS NULL
-				ORDER BY d.id FOR UPDATE OF d
+				ORDER BY d.id FOR NO KEY UPDATE OF d
 			), moved AS (
 				UPDATE deliveries d SET attempts = d.attempts + 1, reconcile_at = $5
 				FROM locked l WHERE d.id = l.id

@@ -171,6 +171,12 @@ CREATE INDEX waybills_due_3 ON waybills (next_poll_at, delivery_id) WHERE urgenc
 -- Office hours, for clocks that wait for a station: "09:00-12:00,13:30-17:00". Saturdays and Sundays count only if worked (调休).
 ALTER TABLE stations ADD COLUMN hours text NOT NULL DEFAULT '09:00-17:00';
 
+-- Partial, for a column of a whole unique index is part of a row's key: to set it, an update waits for everybody who just
+-- writes a message, a case or a payment of that delivery.
+ALTER TABLE deliveries DROP CONSTRAINT i3_one_order_no, DROP CONSTRAINT i3_one_waybill_no;
+CREATE UNIQUE INDEX i3_one_order_no ON deliveries (order_no) WHERE order_no IS NOT NULL;
+CREATE UNIQUE INDEX i3_one_waybill_no ON deliveries (waybill_no) WHERE waybill_no IS NOT NULL;
+
 ALTER TABLE deliveries
     ADD COLUMN tracked_at      timestamptz,             -- when the trace last grew
     ADD COLUMN handed_over_at  timestamptz,             -- to EMS's courier, as a clerk recorded it
@@ -341,6 +347,8 @@ END $$;
 DROP FUNCTION drop_months(text, date);
 DROP TABLE journeys, non_receipts, interventions, readdressings, returns;
 DROP INDEX deliveries_stall, deliveries_handed_over, cases_delivery;
+DROP INDEX i3_one_order_no, i3_one_waybill_no;
+ALTER TABLE deliveries ADD CONSTRAINT i3_one_order_no UNIQUE (order_no), ADD CONSTRAINT i3_one_waybill_no UNIQUE (waybill_no);
 ALTER TABLE deliveries DROP COLUMN tracked_at, DROP COLUMN handed_over_at, DROP COLUMN receiver, DROP COLUMN id_checked, DROP COLUMN password_sealed;
 ALTER TABLE stations DROP COLUMN hours;
 DROP INDEX waybills_due_0, waybills_due_1, waybills_due_2, waybills_due_3;

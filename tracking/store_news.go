@@ -112,7 +112,7 @@ func readStandings(ctx context.Context, tx *sqlx.Tx, ids []string) (map[uuid.UUI
 	rows, err := tx.QueryContext(ctx, `
 		SELECT id, status, status_since, id_checked,
 			status = 'returned' AND EXISTS (SELECT 1 FROM returns r WHERE r.delivery_id = deliveries.id)
-		FROM deliveries WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE`, pq.Array(ids))
+		FROM deliveries WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE`, pq.Array(ids))
 	if err != nil {
 		return nil, err
 	}

@@ -81,7 +81,7 @@ func lockStood(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID, wait bool) (ma
 		WITH w AS MATERIALIZED (
 			SELECT delivery_id FROM waybills WHERE delivery_id = ANY($1::uuid[]) ORDER BY delivery_id FOR UPDATE `+skip+`
 		)
-		SELECT id FROM deliveries WHERE id IN (SELECT delivery_id FROM w) ORDER BY id FOR UPDATE `+skip, pq.Array(texts(ids)))
+		SELECT id FROM deliveries WHERE id IN (SELECT delivery_id FROM w) ORDER BY id FOR NO KEY UPDATE `+skip, pq.Array(texts(ids)))
 	if err != nil {
 		return nil, fmt.Errorf("lock the deliveries: %w", err)
 	}

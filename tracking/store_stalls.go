@@ -90,7 +90,7 @@ func lockStandstills(ctx context.Context, tx *sqlx.Tx, c stallClock, hours strin
 		WHERE d.status = ANY($1::text[]) AND `+from.bound+where+` AND NOT EXISTS (
 			SELECT 1 FROM cases c WHERE c.delivery_id = d.id AND c.kind = 'stalled' AND (c.closed_at IS NULL OR c.opened_at >= `+from.at+`))
 		LIMIT $3
-		FOR UPDATE OF d SKIP LOCKED`, args...)
+		FOR NO KEY UPDATE OF d SKIP LOCKED`, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -54,9 +54,7 @@ func TestAnInterventionWithoutAnInterfaceIsAClerksCall(t *testing.T) {
 	if r := d.call("clerk", "POST", path, map[string]any{"result": "failed", "reason": "x"}); r.status != http.StatusConflict {
 		t.Errorf("another result: %s", r)
 	}
-	if types := d.eventTypes(id); !strings.Contains(types, "intervention.requested") || !strings.Contains(types, "intervention.ended") {
-		t.Errorf("events %s", types)
-	}
+	d.told(id, "intervention.requested", "intervention.ended")
 	if strings.Contains(d.log.String(), "新住处") {
 		t.Error("the log tells the new address")
 	}
