@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -184,9 +185,14 @@ func emptyDatabase(t testing.TB) string {
 	return dsn
 }
 
+var loopbacks atomic.Uint32
+
+// freeAddr is an address that stays free until it is listened to: on a loopback address of its own, where no other test,
+// and no connection that leaves, takes the port meanwhile.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	n := loopbacks.Add(1)
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+os.Getpid()%250, n/250%250, 1+n%250))
 	if err != nil {
 		t.Fatal(err)
 	}
