@@ -26,8 +26,9 @@ func EnsurePartitions(ctx context.Context, db *sqlx.DB, now time.Time, monthsAhe
 }
 
 // partitionWait bounds how long making or dropping a partition waits for its lock: whoever reads or writes the table waits
-// behind it. While a dump holds the tables it gives up; the next round does it.
-const partitionWait = time.Second
+// behind it. While a dump holds the tables it gives up; the next round does it. It outlasts deadlock_timeout, 1 s unless
+// set, after which PostgreSQL cancels an autovacuum that is in the way.
+const partitionWait = 2 * time.Second
 
 func changeMonths(ctx context.Context, db *sqlx.DB, result any, query, table, month string) error {
 	return courier.InTx(ctx, db, func(tx *sqlx.Tx) error {
