@@ -46,6 +46,12 @@ type Query struct {
 	Phone     vault.Secret
 	AttemptID uuid.UUID
 	Day       string
+
+	// For gateways that may not know our id: when the attempt started by business time, the gateway's ids of all messages
+	// of ours to the number since, and whether no other attempt to the number is open there.
+	Since time.Time
+	Known []string
+	Alone bool
 }
 
 // An Outcome is what a gateway knows of an attempt, by query or receipt.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"emsd/courier"
+	"emsd/courier/vault"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
@@ -14,12 +16,15 @@ import (
 // receiptChunk bounds one transaction of the receipt round, and what one push may append.
 const receiptChunk = 1000
 
-// A Receipt is a carrier's later word about one attempt, as a gateway passed it on. It holds no number.
+// A Receipt is a carrier's later word about one attempt, as a gateway passed it on.
 type Receipt struct {
 	AttemptID  uuid.UUID // uuid.Nil when the id that came is not of our form
 	ProviderID string
-	Success    bool
-	Code       string
+	// Where the gateway may leave out our id: the number, never stored, and when the gateway took the message, if it says.
+	Phone       vault.Secret
+	SubmittedAt time.Time
+	Success     bool
+	Code        string
 }
 
 // What a receipt changed.

@@ -89,6 +89,18 @@ func Variables(m Milestone) []string {
 	return names
 }
 
+// longest gives the most characters that each variable can have.
+var longest = map[string]int{
+	"name": 3,
+	"no":   13,
+	"fee":  6, // 999.99
+	"day":  6, // 12月31日
+	"code": 6,
+}
+
+// LongestValue is the most characters that a variable of our texts can have; gateways have limits.
+func LongestValue(variable string) int { return longest[variable] }
+
 // Facts are what a text may say beside the name.
 type Facts struct {
 	WaybillNo string

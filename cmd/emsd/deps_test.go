@@ -32,7 +32,10 @@ var mayImport = map[string][]string{
 	"tracking/calendar":  {},
 	"tracking/tracetest": {"courier", "courier/vault"},
 	"notify":             {"courier", "courier/vault"},
-	"notify/aliyun":      {"notify", "courier", "courier/vault"},
+	"notify/post":        {"notify"},
+	"notify/aliyun":      {"notify", "notify/post", "courier", "courier/vault"},
+	"notify/mas":         {"notify", "notify/post", "courier/vault"},
+	"notify/tencent":     {"notify", "notify/post", "courier/vault"},
 	"notify/smssim":      {},
 
 	"migrations":               {},
@@ -56,7 +59,7 @@ var testsMayImport = []string{"migrations", "migrations/dbtest", "migrations/pri
 
 // onlyIn holds modules that must not spread, with the packages that may use them.
 var onlyIn = map[string][]string{
-	"github.com/go-resty/resty/v2": {"cmd/emsd/internal/bench", "courier/ems", "notify/aliyun", "notify/mas", "notify/tencent", "notify/webhook"},
+	"github.com/go-resty/resty/v2": {"cmd/emsd/internal/bench", "courier/ems", "notify/post", "notify/webhook"},
 	"github.com/robfig/cron/v3":    {"cmd/emsd"},
 }
 

@@ -2,21 +2,17 @@ package aliyun
 
 import (
 	"cmp"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"time"
 	"unicode/utf8"
 
 	"emsd/notify"
+	"emsd/notify/post"
 )
 
 // DefaultURL serves all regions of the mainland (A.1).
@@ -37,9 +33,9 @@ type Config struct {
 	InQuery bool
 
 	CAFile      string        // a further root certificate; certificate checks are never off
-	Timeout     time.Duration // of one request; a shorter one manufactures unknowns; 10 s
-	DialTimeout time.Duration // 3 s
-	Concurrency int           // idle connections kept; 32
+	Timeout     time.Duration // of one request; see post.Config for this and what follows
+	DialTimeout time.Duration
+	Concurrency int
 
 	Now   func() time.Time // business clock, for the days of queries; time.Now
 	Wall  func() time.Time // for signatures, which allow 15 minutes; time.Now
@@ -57,9 +53,6 @@ func (c Config) GoString() string { return c.String() }
 
 func (c Config) withDefaults() Config {
 	c.URL = cmp.Or(c.URL, DefaultURL)
-	c.Timeout = cmp.Or(c.Timeout, 10*time.Second)
-	c.DialTimeout = cmp.Or(c.DialTimeout, 3*time.Second)
-	c.Concurrency = cmp.Or(c.Concurrency, 32)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -74,11 +67,11 @@ func (c Config) withDefaults() Config {
 
 var templateCode = regexp.MustCompile(`^SMS_[0-9]{1,20}$`)
 
-// check names every setting that is wrong, never its value.
-func (c Config) check() error {
+// check names every setting that is wrong, never its value, and gives the host that is signed.
+func (c Config) check() (host string, err error) {
 	var errs []error
 	wrong := func(setting, why string) { errs = append(errs, fmt.Errorf("EMSD_SMS_ALIYUN_%s: %s", setting, why)) }
-	if why := wrongURL(c.URL); why != "" {
+	if why := post.WrongURL(c.URL, false); why != "" {
 		wrong("URL", why)
 	}
 	if c.AccessKeyID == "" {
@@ -101,48 +94,9 @@ func (c Config) check() error {
 			wrong("TEMPLATES", fmt.Sprintf("the code of %s is not SMS_ and digits", milestone))
 		}
 	}
-	return errors.Join(errs...)
-}
-
-// wrongURL wants https; plain http only to this machine, where the simulator is.
-func wrongURL(text string) string {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Host == "":
-		return "an address is wanted"
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return "an address without sign-in, query and fragment is wanted"
-	case u.Scheme == "https":
-		return ""
-	case u.Scheme == "http" && isLoopback(u.Hostname()):
-		return ""
+	u, err := url.Parse(c.URL)
+	if err != nil || errs != nil {
+		return "", errors.Join(errs...)
 	}
-	return "an https address is wanted; http only on the loopback"
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
-}
-
-func (c Config) tlsConfig() (*tls.Config, error) {
-	conf := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CAFile == "" {
-		return conf, nil
-	}
-	pem, err := os.ReadFile(c.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("read the root certificate for Aliyun: %w", err)
-	}
-	if conf.RootCAs, err = x509.SystemCertPool(); err != nil {
-		conf.RootCAs = x509.NewCertPool()
-	}
-	if !conf.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read the root certificate for Aliyun: %s holds no PEM certificate", c.CAFile)
-	}
-	return conf, nil
-}
-
-func (c Config) dialer() *net.Dialer {
-	return &net.Dialer{Timeout: c.DialTimeout, KeepAlive: 30 * time.Second}
+	return u.Host, nil
 }

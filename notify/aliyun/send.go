@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"emsd/notify"
+	"emsd/notify/post"
 )
 
 // Send is SendSms for one number. Accepted is HTTP 200, Code OK and a BizId, nothing less (A.2).
@@ -115,17 +116,10 @@ func readAnswer(body []byte) (answer, error) {
 	return a, nil
 }
 
-var digits = regexp.MustCompile(`[0-9]{5,}`)
-
-// scrub makes a foreign text fit for a log: gateways quote what they were given. A signature mismatch quotes the whole
-// request.
+// scrub makes a foreign text fit for a log. A signature mismatch quotes the whole request.
 func scrub(text string) string {
 	if strings.Contains(text, "CanonicalRequest") || strings.Contains(text, "StringToSign") {
 		return "not quoted"
 	}
-	text = digits.ReplaceAllString(strings.ToValidUTF8(text, "?"), "…")
-	if runes := []rune(text); len(runes) > 120 {
-		text = string(runes[:120])
-	}
-	return text
+	return post.Scrub(text)
 }

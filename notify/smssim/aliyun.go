@@ -1,7 +1,6 @@
 package smssim
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -49,25 +48,15 @@ func (a answer) render(requestID string) []byte {
 		out["HostId"] = "dysmsapi.aliyuncs.com"
 		out["Recommend"] = "https://api.aliyun.com/troubleshoot?q=" + fmt.Sprint(out["Code"]) + "&product=Dysmsapi"
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(out); err != nil {
-		panic(fmt.Sprintf("smssim: render an answer: %v", err)) // strings and maps of strings only
-	}
-	return bytes.TrimSpace(b.Bytes())
+	return encode(out)
 }
 
 func (g *Gateway) requestID() string { return strings.ToUpper(uuid.NewString()) }
 
 // actions are the calls that the simulator knows.
-var actions map[string]func(*Gateway, url.Values) answer
-
-func init() { // the methods reach the table through Fault.Check, so it cannot be initialised in place
-	actions = map[string]func(*Gateway, url.Values) answer{
-		"SendSms":          (*Gateway).sendSms,
-		"QuerySendDetails": (*Gateway).querySendDetails,
-	}
+var actions = map[string]func(*Gateway, url.Values) answer{
+	"SendSms":          (*Gateway).sendSms,
+	"QuerySendDetails": (*Gateway).querySendDetails,
 }
 
 func (g *Gateway) serveAliyun(w http.ResponseWriter, r *http.Request) {
@@ -81,7 +70,7 @@ func (g *Gateway) serveAliyun(w http.ResponseWriter, r *http.Request) {
 	if action == "" {
 		action = r.URL.Query().Get("Action")
 	}
-	g.misbehave(w, r, g.faults.pick(action), func() answer { return g.call(r, action, body) })
+	g.misbehave(w, r, vendors["aliyun"], g.faults.pick("aliyun", action), func() answer { return g.call(r, action, body) })
 }
 
 // call checks who asks, then what.
@@ -220,7 +209,7 @@ func (g *Gateway) checkTemplate(p url.Values) (map[string]string, answer) {
 func (g *Gateway) sentToday(phone, template string, now time.Time) int {
 	n := 0
 	for _, m := range g.byPhone[phone] {
-		if m.Template == template && now.Sub(m.At) < 24*time.Hour {
+		if m.Gateway == "aliyun" && m.Template == template && now.Sub(m.At) < 24*time.Hour {
 			n++
 		}
 	}
@@ -280,7 +269,7 @@ func (g *Gateway) querySendDetails(p url.Values) answer {
 	var found []detail
 	for _, m := range slices.Backward(g.byPhone[p.Get("PhoneNumber")]) {
 		today := m.At.In(beijing).Format("20060102") == p.Get("SendDate")
-		if today && now.Sub(m.At) >= g.cfg.QueryLag && (p.Get("BizId") == "" || p.Get("BizId") == m.bizID) {
+		if m.Gateway == "aliyun" && today && now.Sub(m.At) >= g.cfg.QueryLag && (p.Get("BizId") == "" || p.Get("BizId") == m.bizID) {
 			found = append(found, m.detail(now))
 		}
 	}

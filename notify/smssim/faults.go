@@ -33,7 +33,8 @@ var faultKinds = []FaultKind{LoseReply, LoseRequest, HTTP502, HTML, Throttle, No
 
 // Fault is a standing order to misbehave.
 type Fault struct {
-	API     string        // "SendSms" or "QuerySendDetails"; empty: both
+	Gateway string        // aliyun, tencent or mas; empty: all
+	API     string        // a call of the gateway, such as "SendSms"; empty: all
 	Kind    FaultKind     // what to do
 	Rate    float64       // share of calls that it hits; 0 means all
 	Count   int           // ends after so many hits; 0: never
@@ -46,12 +47,24 @@ func (f Fault) Check() error {
 	switch {
 	case !slices.Contains(faultKinds, f.Kind):
 		return fmt.Errorf("unknown kind %q", f.Kind)
-	case f.API != "" && actions[f.API] == nil:
+	case f.Gateway != "" && vendors[f.Gateway] == nil:
+		return fmt.Errorf("unknown gateway %q", f.Gateway)
+	case f.API != "" && !f.known():
 		return fmt.Errorf("unknown api %q", f.API)
 	case f.Rate < 0 || f.Rate > 1 || f.Count < 0 || f.Delay < 0:
 		return fmt.Errorf("rate is from 0 to 1, count and delay are not negative")
 	}
 	return nil
+}
+
+// known reports whether a gateway that the fault means has its call.
+func (f Fault) known() bool {
+	for name, v := range vendors {
+		if (f.Gateway == "" || f.Gateway == name) && slices.Contains(v.apis, f.API) {
+			return true
+		}
+	}
+	return false
 }
 
 func (f Fault) carried() bool {
@@ -73,7 +86,7 @@ func newFaults(seed uint64) faults {
 	return faults{mu: &sync.Mutex{}, rng: rand.New(rand.NewPCG(seed, 0x5357))}
 }
 
-func (f *faults) pick(api string) Fault {
+func (f *faults) pick(gateway, api string) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.next) > 0 {
@@ -82,7 +95,7 @@ func (f *faults) pick(api string) Fault {
 		return Fault{Kind: kind}
 	}
 	for i, s := range f.standing {
-		if s.API != "" && s.API != api || s.Rate > 0 && f.rng.Float64() >= s.Rate {
+		if s.Gateway != "" && s.Gateway != gateway || s.API != "" && s.API != api || s.Rate > 0 && f.rng.Float64() >= s.Rate {
 			continue
 		}
 		if s.Count > 0 {
@@ -122,8 +135,8 @@ const (
 	pageOdd = "<!DOCTYPE html><html><head><title>Maintenance</title></head><body>Service is being upgraded.</body></html>"
 )
 
-// misbehave answers as the fault says; do carries the call out.
-func (g *Gateway) misbehave(w http.ResponseWriter, r *http.Request, f Fault, do func() answer) {
+// misbehave answers as the fault says, in the vendor's words; do carries the call out.
+func (g *Gateway) misbehave(w http.ResponseWriter, r *http.Request, v *vendor, f Fault, do func() answer) {
 	var a answer
 	if f.carried() {
 		a = do()
@@ -140,22 +153,18 @@ func (g *Gateway) misbehave(w http.ResponseWriter, r *http.Request, f Fault, do 
 	case HTML:
 		write(w, http.StatusOK, "text/html; charset=utf-8", []byte(pageOdd))
 		return
-	case Throttle:
-		w.Header().Set("X-Ratelimit-User", "Limit:100,Remain:0,TimeLeft:500")
-		a = failure(http.StatusBadRequest, "Throttling.User", "Request was denied due to user flow control.")
-	case NonceUsed:
-		a = failure(http.StatusBadRequest, "SignatureNonceUsed", "Specified signature nonce was used already.")
-	case OutOfMoney:
-		a = failure(http.StatusOK, "isv.AMOUNT_NOT_ENOUGH", "账户余额不足")
-	case Reject:
-		a = failure(http.StatusOK, "isv.SMS_CONTENT_ILLEGAL", "短信内容包含禁止发送内容")
+	case Throttle, NonceUsed, OutOfMoney, Reject:
+		if f.Kind == Throttle && v.throttled != nil {
+			v.throttled(w.Header())
+		}
+		a = v.refuse[f.Kind]()
 	case Slow:
 		if f.Delay <= 0 {
 			f.Delay = 2 * time.Second
 		}
 		pause(r.Context(), f.Delay)
 	}
-	body := a.render(g.requestID())
+	body := v.render(a, g.requestID())
 	if f.Kind == Truncate {
 		body = body[:len(body)/2]
 	}

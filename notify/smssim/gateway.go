@@ -1,5 +1,5 @@
-// Package smssim stands in for the SMS gateways of sms-gateways.md; so far Aliyun's, under /aliyun/. It verifies
-// signatures over what arrives, keeps limits, tells later what became of a message, sends receipts, and misbehaves on
+// Package smssim stands in for the SMS gateways of sms-gateways.md: Aliyun, Tencent and 云MAS. It verifies signatures over
+// what arrives, keeps limits, tells later what became of a message, sends receipts, and misbehaves on
 // request. Its ledger says which messages it took, whatever the sender believes.
 //
 // It sends nothing to anybody, and it shares no code with the clients: the two agree through the dossier's vectors.
@@ -22,7 +22,8 @@ const (
 // PrefixAliyun is where the Aliyun gateway is mounted; the vendor itself has it at the root of a host.
 const PrefixAliyun = "/aliyun/"
 
-// Config sets the account, the clocks and what goes wrong by itself. The zero value is a usable gateway.
+// Config sets the accounts, the clocks and what goes wrong by itself. What has no gateway's name is Aliyun's alone, or
+// common to all. The zero value is a usable gateway.
 type Config struct {
 	AccessKeyID     string // SampleAccessKeyID
 	AccessKeySecret string // SampleAccessKeySecret
@@ -30,6 +31,9 @@ type Config struct {
 
 	// Templates lists the variables that each approved template needs. With none, every template is known and needs nothing.
 	Templates map[string][]string
+
+	Tencent Tencent
+	MAS     MAS
 
 	Now  func() time.Time // simulated clock of messages, limits and receipts; time.Now
 	Wall func() time.Time // real clock, for signatures: dates and nonces; time.Now
@@ -66,6 +70,7 @@ type message struct {
 	content string
 	settled time.Time // when the carrier reports
 	errCode string    // DELIVERED, or why not
+	pulled  bool      // its report was fetched
 }
 
 func (m *message) delivered(now time.Time) bool {
@@ -95,6 +100,8 @@ func New(cfg Config) *Gateway {
 	text(&cfg.AccessKeyID, SampleAccessKeyID)
 	text(&cfg.AccessKeySecret, SampleAccessKeySecret)
 	text(&cfg.SignName, SampleSignName)
+	cfg.Tencent.defaults()
+	cfg.MAS.defaults()
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -113,13 +120,19 @@ func New(cfg Config) *Gateway {
 	return &Gateway{cfg: cfg, faults: newFaults(cfg.Seed), byPhone: map[string][]*message{}, nonces: nonces{seen: map[string]time.Time{}}}
 }
 
-// ServeHTTP answers under /aliyun/.
+// ServeHTTP answers under the prefixes of the gateways.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path+"/" == PrefixAliyun || strings.HasPrefix(r.URL.Path, PrefixAliyun) {
+	under := func(prefix string) bool { return r.URL.Path+"/" == prefix || strings.HasPrefix(r.URL.Path, prefix) }
+	switch {
+	case under(PrefixAliyun):
 		g.serveAliyun(w, r)
-		return
+	case under(PrefixTencent):
+		g.serveTencent(w, r)
+	case under(PrefixMAS):
+		g.serveMAS(w, r)
+	default:
+		http.NotFound(w, r)
 	}
-	http.NotFound(w, r)
 }
 
 // Messages lists what was accepted, oldest first.

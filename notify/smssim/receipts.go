@@ -12,16 +12,12 @@ import (
 	"time"
 )
 
-// How receipts are sent: how often Run looks at the simulated clock (real time), how many go into one call, and how
-// long the receiver may take, which is the vendor's own limit.
+// How receipts are sent: how often Run looks at the simulated clock (real time), and how long the receiver may take,
+// which is Aliyun's limit, the shortest.
 const (
 	receiptLook     = 20 * time.Millisecond
-	receiptBatch    = 20
 	receiptPatience = 700 * time.Millisecond
 )
-
-// receiptRetries are the vendor's: after 1, 5 and 10 minutes, then never again. Simulated time.
-var receiptRetries = []time.Duration{time.Minute, 5 * time.Minute, 10 * time.Minute}
 
 // receipt is one report on its way.
 type receipt struct {
@@ -32,7 +28,7 @@ type receipt struct {
 
 // plan decides when, and how often, a message's receipt is pushed. The caller holds mu.
 func (g *Gateway) plan(m *message, rng *rand.Rand) {
-	if g.cfg.ReceiptTo == "" {
+	if vendors[m.Gateway].address(&g.cfg) == "" {
 		return
 	}
 	lost, late, twice := rng.Float64() < g.cfg.LostReceipts, rng.Float64() < g.cfg.LateReceipts, rng.Float64() < g.cfg.TwiceReceipts
@@ -49,12 +45,8 @@ func (g *Gateway) plan(m *message, rng *rand.Rand) {
 	}
 }
 
-// Run pushes receipts until ctx is done. Without Config.ReceiptTo it only waits.
+// Run pushes receipts until ctx is done.
 func (g *Gateway) Run(ctx context.Context) {
-	if g.cfg.ReceiptTo == "" {
-		<-ctx.Done()
-		return
-	}
 	client := &http.Client{
 		Timeout:       receiptPatience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -64,7 +56,8 @@ func (g *Gateway) Run(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		for batch := g.due(); len(batch) > 0 && ctx.Err() == nil; batch = g.due() {
-			g.settle(batch, report(ctx, client, g.cfg.ReceiptTo, batch))
+			v := vendors[batch[0].m.Gateway]
+			g.settle(batch, v.again, push(ctx, client, v.address(&g.cfg), v.report(g, batch), v.heard))
 		}
 		select {
 		case <-tick.C:
@@ -74,14 +67,14 @@ func (g *Gateway) Run(ctx context.Context) {
 	}
 }
 
-// due takes up to a batch of receipts whose time has come.
+// due takes up to a batch of one gateway's receipts whose time has come.
 func (g *Gateway) due() []*receipt {
 	now := g.cfg.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var batch []*receipt
 	g.receipts = slices.DeleteFunc(g.receipts, func(r *receipt) bool {
-		if len(batch) == receiptBatch || r.at.After(now) {
+		if r.at.After(now) || len(batch) > 0 && (r.m.Gateway != batch[0].m.Gateway || len(batch) == vendors[r.m.Gateway].batch) {
 			return false
 		}
 		batch = append(batch, r)
@@ -91,7 +84,7 @@ func (g *Gateway) due() []*receipt {
 }
 
 // settle puts back what was not received, until its tries are used up.
-func (g *Gateway) settle(batch []*receipt, received bool) {
+func (g *Gateway) settle(batch []*receipt, again []time.Duration, received bool) {
 	if received {
 		return
 	}
@@ -99,16 +92,16 @@ func (g *Gateway) settle(batch []*receipt, received bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, r := range batch {
-		if r.tries < len(receiptRetries) {
-			r.at = now.Add(receiptRetries[r.tries])
+		if r.tries < len(again) {
+			r.at = now.Add(again[r.tries])
 			r.tries++
 			g.receipts = append(g.receipts, r)
 		}
 	}
 }
 
-// report posts a batch as SmsReport; the vendor looks at the status and at code being the number 0.
-func report(ctx context.Context, client *http.Client, to string, batch []*receipt) bool {
+// reportAliyun is the body of SmsReport (A.8).
+func (g *Gateway) reportAliyun(batch []*receipt) []byte {
 	type wire struct {
 		Phone      string `json:"phone_number"`
 		SendTime   string `json:"send_time"`
@@ -130,10 +123,18 @@ func report(ctx context.Context, client *http.Client, to string, batch []*receip
 		list = append(list, wire{m.Phone, m.At.In(beijing).Format(wireTime), m.settled.In(beijing).Format(wireTime), ok, m.errCode, text,
 			strconv.Itoa(segments(m.content)), m.bizID, m.OutID})
 	}
-	body, err := json.Marshal(list)
-	if err != nil {
-		return false
+	return encode(list)
+}
+
+func heardAliyun(answer []byte) bool {
+	var reply struct {
+		Code *int `json:"code"`
 	}
+	return json.Unmarshal(answer, &reply) == nil && reply.Code != nil && *reply.Code == 0
+}
+
+// push posts a report; whether it was heard is for the vendor to say.
+func push(ctx context.Context, client *http.Client, to string, body []byte, heard func([]byte) bool) bool {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
 	if err != nil {
 		return false
@@ -145,10 +146,7 @@ func report(ctx context.Context, client *http.Client, to string, batch []*receip
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	var reply struct {
-		Code *int `json:"code"`
-	}
-	return err == nil && resp.StatusCode == http.StatusOK && json.Unmarshal(answer, &reply) == nil && reply.Code != nil && *reply.Code == 0
+	return err == nil && resp.StatusCode == http.StatusOK && heard(answer)
 }
 
 // segments is how many messages a text of more than 70 characters is billed as.
