@@ -21,6 +21,18 @@ type Gateway interface {
 // A Finder is a gateway that can be asked what became of an attempt (dossier E.1).
 type Finder interface {
 	Find(ctx context.Context, q Query) (Found, error)
+	Questions() Questions
+}
+
+// Questions say when a gateway is asked about an attempt, and what its silence is worth (dossier E.3).
+type Questions struct {
+	After []time.Duration // counted from the attempt's start
+	Proof bool            // Absent after the last question: the gateway never took it
+}
+
+// A Puller is a gateway whose receipts can be fetched.
+type Puller interface {
+	Pull(ctx context.Context) ([]Receipt, error)
 }
 
 // A ReceiptReader is a gateway that knows what its receipts mean.

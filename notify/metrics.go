@@ -50,7 +50,7 @@ func (m *Metrics) zero(gateways *Gateways) {
 		for _, c := range Classes {
 			m.attempts.WithLabelValues(g.Name(), c.String())
 		}
-		for _, r := range []string{accepted, delivered, failed, absent, "asked_again", "query_failed"} {
+		for _, r := range []string{accepted, delivered, failed, absent, abandoned, "asked_again", "query_failed"} {
 			m.resolved.WithLabelValues(g.Name(), r)
 		}
 		m.segments.WithLabelValues(g.Name())

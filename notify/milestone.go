@@ -21,7 +21,9 @@ const (
 const (
 	rejected = "rejected"
 	unsent   = "unsent"
-	absent   = "absent" // the gateway does not know it, asked long enough
+	absent   = "absent" // the gateway does not know it, asked long enough, and would know it
+	// abandoned: the gateway cannot tell, and no receipt came
+	abandoned = "abandoned"
 )
 
 // A Milestone is something a resident is told about, once per delivery.

@@ -93,10 +93,17 @@ func (r *sendRound) outcome(j *sendJob, p reply, wall time.Time) settling {
 
 // firstQuestion is how long after an unknown outcome the gateway is asked, or given up on.
 func (o Options) firstQuestion(g Gateway) time.Duration {
-	if _, ok := g.(Finder); ok {
-		return o.ResolveAfter[0]
+	if f, ok := g.(Finder); ok {
+		return o.questions(f)[0]
 	}
 	return o.ReceiptWait
+}
+
+func (o Options) questions(f Finder) []time.Duration {
+	if len(o.ResolveAfter) > 0 {
+		return o.ResolveAfter
+	}
+	return f.Questions().After
 }
 
 // backoff doubles from RetryAfter to RetryMax; a gateway that says how long to wait is obeyed.

@@ -39,6 +39,7 @@ var receiptResults = []string{accepted, delivered, failed, receiptStranger, rece
 // Receipts takes receipts in and joins them to attempts.
 type Receipts struct {
 	db       *sqlx.DB
+	vault    *vault.Vault
 	gateways *Gateways
 	clock    courier.Clock
 	opts     Options
@@ -47,8 +48,8 @@ type Receipts struct {
 }
 
 // NewReceipts returns Receipts; opts are the Sender's, metrics may be nil.
-func NewReceipts(db *sqlx.DB, g *Gateways, clock courier.Clock, opts Options, log *slog.Logger, m *Metrics) *Receipts {
-	return &Receipts{db: db, gateways: g, clock: clock, opts: opts.withDefaults(), log: log, metrics: m}
+func NewReceipts(db *sqlx.DB, v *vault.Vault, g *Gateways, clock courier.Clock, opts Options, log *slog.Logger, m *Metrics) *Receipts {
+	return &Receipts{db: db, vault: v, gateways: g, clock: clock, opts: opts.withDefaults(), log: log, metrics: m}
 }
 
 // Append stores receipts as a gateway posted them and does nothing else: it waits for its answer 700 ms at most (A.8).
@@ -56,12 +57,23 @@ func NewReceipts(db *sqlx.DB, g *Gateways, clock courier.Clock, opts Options, lo
 func (r *Receipts) Append(ctx context.Context, gateway string, receipts []Receipt) error {
 	for len(receipts) > 0 {
 		n := min(len(receipts), receiptChunk)
-		if err := appendReceipts(ctx, r.db, gateway, receipts[:n], r.clock.Now()); err != nil {
+		if err := appendReceipts(ctx, r.db, gateway, receipts[:n], r.lookups(receipts[:n]), r.clock.Now()); err != nil {
 			return err
 		}
 		receipts = receipts[n:]
 	}
 	return nil
+}
+
+// lookups gives the keyed hashes of the receipts' numbers.
+func (r *Receipts) lookups(receipts []Receipt) [][]byte {
+	hashes := make([][]byte, len(receipts))
+	for i, one := range receipts {
+		if phone := one.Phone.Reveal(); phone != "" {
+			hashes[i] = r.vault.Lookup(vault.ColumnPhone, phone)
+		}
+	}
+	return hashes
 }
 
 // Round joins every stored receipt to its attempt. A receipt settles an attempt of unknown outcome, too, and one whose
@@ -78,8 +90,9 @@ func (r *Receipts) Round(ctx context.Context) error {
 	}
 }
 
-// openStates lists what a receipt may settle. Absent is among them: a gateway that did not know an attempt may yet deliver it.
-var openStates = []string{sending, unknown, accepted, absent}
+// openStates lists what a receipt may settle. Absent and abandoned are among them: a gateway that did not know an attempt
+// may yet deliver it.
+var openStates = []string{sending, unknown, accepted, absent, abandoned}
 
 func (r *Receipts) chunk(ctx context.Context) (int, error) {
 	var open []openReceipt
@@ -121,7 +134,7 @@ func (r *Receipts) join(ctx context.Context, tx *sqlx.Tx, open []openReceipt, re
 			continue
 		case s.state == failed:
 			cases = append(cases, smsFailed(*o.DeliveryID, o.Milestone, s.reason, now, r.opts.CaseWithin))
-		case s.state == delivered && o.State == absent && mustKnow[o.Milestone]:
+		case s.state == delivered && (o.State == absent || o.State == abandoned) && mustKnow[o.Milestone]:
 			closings = append(closings, courier.CaseClosing{DeliveryID: *o.DeliveryID, Kind: courier.CaseSMSFailed, At: now,
 				Outcome: "arrived", By: "emsd", Why: "回执确认短信已送达"})
 		}

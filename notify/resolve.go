@@ -110,7 +110,8 @@ var errNotAsked = errors.New("not asked")
 // An answer is what a gateway said about an attempt.
 type answer struct {
 	found Found
-	mute  bool // the gateway cannot be asked
+	after []time.Duration // when questions are put; none: the gateway cannot be asked
+	proof bool            // absent after the last one: never taken
 	err   error
 }
 
@@ -136,16 +137,18 @@ func (r *Resolver) ask(ctx context.Context, open []openAttempt, begun time.Time)
 func (r *Resolver) askOne(ctx context.Context, a openAttempt) answer {
 	finder, ok := r.gateways.find(a.Gateway).(Finder)
 	if !ok {
-		return answer{mute: true}
+		return answer{}
 	}
+	got := answer{after: r.opts.questions(finder), proof: finder.Questions().Proof}
 	phone, err := unsealPhone(r.vault, a.DeliveryID, a.Phone)
 	if err != nil {
-		return answer{err: err}
+		got.err = err
+		return got
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.opts.PostTimeout)
 	defer cancel()
-	found, err := finder.Find(ctx, Query{Phone: phone, AttemptID: a.ID, Day: a.SentOn})
-	return answer{found: found, err: err}
+	got.found, got.err = finder.Find(ctx, Query{Phone: phone, AttemptID: a.ID, Day: a.SentOn, Since: a.SentAt, Known: a.Known, Alone: a.Alone})
+	return got
 }
 
 // record writes what the answers make of the attempts.
@@ -175,7 +178,7 @@ func (r *Resolver) record(ctx context.Context, open []openAttempt, answers []ans
 		var cases []courier.NewCase
 		for _, s := range settlings {
 			a := byAttempt[s.attempt.String()]
-			if taken[s.attempt] && (s.state == failed || s.state == absent && mustKnow[a.Milestone]) {
+			if taken[s.attempt] && s.messageState == failed && (s.state == failed || mustKnow[a.Milestone]) {
 				cases = append(cases, smsFailed(a.DeliveryID, a.Milestone, s.reason, now, r.opts.CaseWithin))
 			}
 		}
@@ -188,15 +191,15 @@ func (o Options) resolve(a openAttempt, got answer, wall time.Time) (settling, q
 	s := settling{attempt: a.ID, providerID: got.found.ProviderID}
 	giveUp := a.StartedAt.Add(o.ReceiptWait)
 	switch {
-	case got.mute:
+	case errors.Is(got.err, errNotAsked):
+		return s, question{a.ID, a.Resolves, wall}, false
+	case len(got.after) == 0:
 		if wall.Before(giveUp) {
 			return s, question{a.ID, a.Resolves, giveUp}, false
 		}
-	case errors.Is(got.err, errNotAsked):
-		return s, question{a.ID, a.Resolves, wall}, false
 	case got.err != nil:
 		if wall.Before(giveUp) {
-			return s, question{a.ID, a.Resolves, wall.Add(o.ResolveAfter[min(1, len(o.ResolveAfter)-1)])}, false
+			return s, question{a.ID, a.Resolves, wall.Add(got.after[min(1, len(got.after)-1)])}, false
 		}
 	case got.found.Outcome == Pending:
 		s.state, s.messageState, s.reason = accepted, accepted, "查询确认：短信网关已接收"
@@ -209,13 +212,27 @@ func (o Options) resolve(a openAttempt, got answer, wall time.Time) (settling, q
 		s.reason = explain(got.found.Class, got.found.Code)
 		return s, question{}, true
 	default:
-		if asked := a.Resolves + 1; asked < len(o.ResolveAfter) {
-			return s, question{a.ID, asked, later(a.StartedAt.Add(o.ResolveAfter[asked]), wall)}, false
+		if asked := a.Resolves + 1; asked < len(got.after) {
+			return s, question{a.ID, asked, later(a.StartedAt.Add(got.after[asked]), wall)}, false
+		}
+		if got.proof {
+			return o.absent(s, a.Milestone, wall), question{}, true
 		}
 	}
-	s.state, s.messageState, s.class = absent, failed, Unknown.String()
+	s.state, s.messageState, s.class = abandoned, failed, Unknown.String()
 	s.reason = "无法确认短信网关是否收到；为避免重复，不再发送"
 	return s, question{}, true
+}
+
+// absent is what becomes of an attempt that its gateway never took.
+func (o Options) absent(s settling, m Milestone, wall time.Time) settling {
+	s.state, s.class = absent, Unknown.String()
+	if o.ResendIfAbsent[m] {
+		s.messageState, s.next, s.reason = queued, wall, "查询确认：短信网关没有收到，将重新判断是否发送"
+		return s
+	}
+	s.messageState, s.reason = failed, "查询确认：短信网关没有收到；按规定不再发送"
+	return s
 }
 
 // later is at, or a little after wall when at is past: after an outage the questions do not all fall together.

@@ -56,12 +56,16 @@ type Options struct {
 	StopFor    time.Duration // how long a gateway is left alone that refused our account, signature or template; 5 min
 	PauseFor   time.Duration // how long a gateway is left alone that cannot be reached; 15 s
 
-	// ResolveAfter lists when an unknown attempt is asked about, counted from its start (dossier E.3).
-	ResolveAfter []time.Duration // 15 s, 1 min, 5 min, 30 min
+	// ResolveAfter lists when an unknown attempt is asked about, counted from its start; none: as its gateway's Questions say.
+	ResolveAfter []time.Duration
 	// ReceiptWait is how long a receipt may settle an attempt whose gateway cannot be asked, or does not answer.
 	ReceiptWait time.Duration // 24 h
 
 	CaseWithin time.Duration // business time a clerk has for a call; 24 h
+
+	// ResendIfAbsent lists the milestones that are sent again when the gateway has proved that it never took them; by
+	// default none: a duplicate is a nuisance, and the next news follows by itself (dossier E.3).
+	ResendIfAbsent map[Milestone]bool
 
 	// OptedOut tells which deliveries belong to numbers that want no messages; nil: none.
 	OptedOut func(ctx context.Context, deliveries []uuid.UUID) (map[uuid.UUID]bool, error)
@@ -84,9 +88,6 @@ func (o Options) withDefaults() Options {
 	o.RetryMax = cmp.Or(o.RetryMax, 10*time.Minute)
 	o.StopFor = cmp.Or(o.StopFor, 5*time.Minute)
 	o.PauseFor = cmp.Or(o.PauseFor, 15*time.Second)
-	if len(o.ResolveAfter) == 0 {
-		o.ResolveAfter = []time.Duration{15 * time.Second, time.Minute, 5 * time.Minute, 30 * time.Minute}
-	}
 	o.ReceiptWait = cmp.Or(o.ReceiptWait, 24*time.Hour)
 	o.CaseWithin = cmp.Or(o.CaseWithin, 24*time.Hour)
 	return o
@@ -215,10 +216,15 @@ func (r *sendRound) claim(ctx context.Context, now, wall time.Time) (claimed int
 		}
 		var cases []courier.NewCase
 		send, parkings, cases = r.sort(jobs, now, wall)
-		if err := park(ctx, tx, parkings, now); err != nil {
+		begun, waiting, err := insertAttempts(ctx, tx, send, now, wall)
+		if err != nil {
 			return err
 		}
-		if err := insertAttempts(ctx, tx, send, now, wall); err != nil {
+		send = begun
+		for _, j := range waiting {
+			parkings = append(parkings, parking{id: j.ID, milestone: j.Milestone, state: queued, verdict: Hold, reason: "等待同一号码的上一条短信有结果", next: wall.Add(r.opts.RetryAfter)})
+		}
+		if err := park(ctx, tx, parkings, now); err != nil {
 			return err
 		}
 		if err := courier.OpenCases(ctx, tx, cases); err != nil {

@@ -119,9 +119,9 @@ func (w *world) deliveryWith(phone string, status courier.Status) uuid.UUID {
 			station_class, consent_source, consent_at, approved_at, payment_method, name_sealed, phone_sealed, id_no_sealed, address_sealed,
 			phone_lookup, id_no_lookup, content_lookup, province, city, county, status, status_since, order_no, waybill_no, fee_fen, paid_fen, created_at, updated_at)
 		VALUES ($1, 'A' || $2, 'SQ' || $2, 'exchange', 'online', 'residence', false, false, '110105001', 'police_station', 'platform', $3, $3,
-			'prepaid', $5, $6, '', '', '', '', '', '北京市', '北京市', '朝阳区', $4, $3, 'RP' || $2, $2, 2000,
+			'prepaid', $5, $6, '', '', $7, '', '', '北京市', '北京市', '朝阳区', $4, $3, 'RP' || $2, $2, 2000,
 			CASE WHEN $4 = 'awaiting_payment' THEN 0 ELSE 2000 END, $3, $3)`, id, no, noon, status,
-		w.vault.Seal(vault.ColumnName, id, surname+givenName), w.vault.Seal(vault.ColumnPhone, id, phone))
+		w.vault.Seal(vault.ColumnName, id, surname+givenName), w.vault.Seal(vault.ColumnPhone, id, phone), w.vault.Lookup(vault.ColumnPhone, phone))
 	return id
 }
 
@@ -190,7 +190,7 @@ func (w *world) resolver(g *Gateways, opts Options) *Resolver {
 }
 
 func (w *world) receipts(g *Gateways) *Receipts {
-	return NewReceipts(w.db, g, w.clock(), Options{}, w.log, nil)
+	return NewReceipts(w.db, w.vault, g, w.clock(), Options{}, w.log, nil)
 }
 
 type round interface{ Round(context.Context) error }
@@ -318,6 +318,10 @@ func (g *fakeGateway) took(id uuid.UUID) bool {
 
 // A fakeFinder is a fakeGateway that can be asked.
 type fakeFinder struct{ fakeGateway }
+
+func (g *fakeFinder) Questions() Questions {
+	return Questions{After: []time.Duration{15 * time.Second, time.Minute, 5 * time.Minute, 30 * time.Minute}, Proof: true}
+}
 
 func (g *fakeFinder) Find(_ context.Context, q Query) (Found, error) {
 	g.mu.Lock()

@@ -10,11 +10,13 @@ import (
 	"github.com/lib/pq"
 )
 
-func appendReceipts(ctx context.Context, db *sqlx.DB, gateway string, receipts []Receipt, at time.Time) error {
+func appendReceipts(ctx context.Context, db *sqlx.DB, gateway string, receipts []Receipt, lookups [][]byte, at time.Time) error {
 	n := len(receipts)
+	submitted := make([]time.Time, n)
 	attempts, providers, codes := make([]*string, n), make([]string, n), make([]string, n)
 	successes := make([]bool, n)
 	for i, r := range receipts {
+		submitted[i] = r.SubmittedAt
 		providers[i], codes[i], successes[i] = cut(r.ProviderID, 200), cut(r.Code, 100), r.Success
 		if r.AttemptID != uuid.Nil {
 			id := r.AttemptID.String()
@@ -22,17 +24,18 @@ func appendReceipts(ctx context.Context, db *sqlx.DB, gateway string, receipts [
 		}
 	}
 	_, err := db.ExecContext(ctx, `
-		INSERT INTO message_receipts (gateway, attempt_id, provider_id, success, code, received_at)
-		SELECT $1, attempt_id, provider_id, success, code, $6
-		FROM unnest($2::uuid[], $3::text[], $4::boolean[], $5::text[]) AS r(attempt_id, provider_id, success, code)`,
-		gateway, pq.Array(attempts), pq.Array(providers), pq.Array(successes), pq.Array(codes), at)
+		INSERT INTO message_receipts (gateway, attempt_id, provider_id, success, code, received_at, phone_lookup, submitted_at)
+		SELECT $1, attempt_id, provider_id, success, code, $6, nullif(phone_lookup, ''), submitted_at
+		FROM unnest($2::uuid[], $3::text[], $4::boolean[], $5::text[], $7::bytea[], $8::timestamptz[])
+			AS r(attempt_id, provider_id, success, code, phone_lookup, submitted_at)`,
+		gateway, pq.Array(attempts), pq.Array(providers), pq.Array(successes), pq.Array(codes), at, pq.ByteaArray(lookups), optionalTimes(submitted))
 	if err != nil {
 		return fmt.Errorf("append %d receipts: %w", n, err)
 	}
 	return nil
 }
 
-// An openReceipt is a receipt with the attempt that it names, if it is one of ours.
+// An openReceipt is a receipt with the attempt that it is about, if it is one of ours.
 type openReceipt struct {
 	ID         int64      `db:"id"`
 	Gateway    string     `db:"gateway"`
@@ -46,22 +49,37 @@ type openReceipt struct {
 	Milestone  Milestone  `db:"milestone"`
 }
 
-// claimReceipts locks up to limit receipts that nobody has worked through.
+// claimReceipts locks up to limit receipts that nobody has worked through. A receipt is about the attempt whose id it
+// names; else the one whose message the gateway names; else the only one in doubt to that number that may have been taken
+// at that time (dossier E.3).
 func claimReceipts(ctx context.Context, tx *sqlx.Tx, limit int) ([]openReceipt, error) {
 	var open []openReceipt
 	err := tx.SelectContext(ctx, &open, `
 		WITH r AS MATERIALIZED (
-			SELECT id, gateway, attempt_id, provider_id, success, code, received_at
+			SELECT id, gateway, attempt_id, provider_id, success, code, received_at, phone_lookup, submitted_at
 			FROM message_receipts
 			WHERE processed_at IS NULL
 			ORDER BY id
 			LIMIT $1
 			FOR UPDATE SKIP LOCKED
 		)
-		SELECT r.id, r.gateway, coalesce(r.attempt_id, '00000000-0000-0000-0000-000000000000') AS attempt_id, r.provider_id, r.success,
+		SELECT r.id, r.gateway, coalesce(a.id, '00000000-0000-0000-0000-000000000000') AS attempt_id, r.provider_id, r.success,
 			r.code, r.received_at, coalesce(a.state, '') AS state, m.delivery_id, coalesce(m.milestone, '') AS milestone
 		FROM r
-		LEFT JOIN message_attempts a ON a.id = r.attempt_id AND a.gateway = r.gateway
+		LEFT JOIN LATERAL (
+			SELECT id FROM (
+				SELECT id, 1 AS rank FROM message_attempts WHERE id = r.attempt_id AND gateway = r.gateway
+				UNION ALL
+				SELECT id, 2 FROM message_attempts WHERE r.attempt_id IS NULL AND gateway = r.gateway AND provider_id = r.provider_id AND provider_id <> ''
+				UNION ALL
+				SELECT (array_agg(id))[1], 3 FROM message_attempts
+				WHERE r.attempt_id IS NULL AND r.provider_id <> '' AND gateway = r.gateway AND phone_lookup = r.phone_lookup AND state IN ('sending', 'unknown')
+					AND sent_at <= coalesce(r.submitted_at + interval '2 minutes', r.received_at)
+					AND (r.submitted_at IS NULL OR sent_at >= r.submitted_at - interval '10 minutes')
+				HAVING count(*) = 1
+			) c ORDER BY rank LIMIT 1
+		) found ON true
+		LEFT JOIN message_attempts a ON a.id = found.id
 		LEFT JOIN messages m ON m.id = a.message_id
 		ORDER BY r.id`, limit)
 	return open, err
@@ -69,17 +87,23 @@ func claimReceipts(ctx context.Context, tx *sqlx.Tx, limit int) ([]openReceipt, 
 
 // markReceipts ends receipts and notes on attempts when their first one came.
 func markReceipts(ctx context.Context, tx *sqlx.Tx, open []openReceipt, now time.Time) error {
-	ids := make([]int64, len(open))
+	ids, attempts := make([]int64, len(open)), make([]*string, len(open))
 	for i, r := range open {
 		ids[i] = r.ID
+		if r.AttemptID != uuid.Nil {
+			id := r.AttemptID.String()
+			attempts[i] = &id
+		}
 	}
 	_, err := tx.ExecContext(ctx, `
 		WITH done AS (
-			UPDATE message_receipts SET processed_at = $2 WHERE id = ANY ($1) RETURNING attempt_id, gateway, received_at
+			UPDATE message_receipts r SET processed_at = $2, attempt_id = coalesce(o.attempt_id, r.attempt_id)
+			FROM unnest($1::bigint[], $3::uuid[]) AS o(id, attempt_id) WHERE r.id = o.id
+			RETURNING r.attempt_id, r.gateway, r.received_at
 		), first AS (
 			SELECT attempt_id, gateway, min(received_at) AS at FROM done WHERE attempt_id IS NOT NULL GROUP BY attempt_id, gateway
 		)
 		UPDATE message_attempts a SET receipt_at = f.at
-		FROM first f WHERE a.id = f.attempt_id AND a.gateway = f.gateway AND a.receipt_at IS NULL`, pq.Array(ids), now)
+		FROM first f WHERE a.id = f.attempt_id AND a.gateway = f.gateway AND a.receipt_at IS NULL`, pq.Array(ids), now, pq.Array(attempts))
 	return err
 }

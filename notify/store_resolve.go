@@ -19,6 +19,10 @@ type openAttempt struct {
 	DeliveryID uuid.UUID `db:"delivery_id"`
 	Milestone  Milestone `db:"milestone"`
 	Phone      []byte    `db:"phone_sealed"`
+	SentAt     time.Time `db:"sent_at"` // business time
+
+	Known pq.StringArray `db:"known"` // the gateway's ids of other attempts to the number since
+	Alone bool           `db:"alone"` // no other attempt to the number is in doubt
 }
 
 // leftSending reads attempts whose sender has not written their outcome within its lease: it is gone.
@@ -47,10 +51,17 @@ func claimUnknown(ctx context.Context, db *sqlx.DB, wall, until time.Time, limit
 		), leased AS (
 			UPDATE message_attempts a SET resolve_at = $3
 			FROM due WHERE a.id = due.id
-			RETURNING a.id, a.message_id, a.gateway, a.sent_on, a.started_at, a.resolves
+			RETURNING a.id, a.message_id, a.gateway, a.sent_on, a.started_at, a.resolves, a.phone_lookup, coalesce(a.sent_at, a.started_at) AS sent_at
 		)
-		SELECT l.id, l.gateway, l.sent_on, l.started_at, l.resolves, m.delivery_id, m.milestone, d.phone_sealed
-		FROM leased l JOIN messages m ON m.id = l.message_id JOIN deliveries d ON d.id = m.delivery_id`, wall, limit, until)
+		SELECT l.id, l.gateway, l.sent_on, l.started_at, l.resolves, l.sent_at, m.delivery_id, m.milestone, d.phone_sealed,
+			coalesce(o.known, '{}') AS known, coalesce(o.alone, false) AS alone
+		FROM leased l JOIN messages m ON m.id = l.message_id JOIN deliveries d ON d.id = m.delivery_id
+		LEFT JOIN LATERAL (
+			SELECT array_agg(a.provider_id) FILTER (WHERE a.provider_id <> '') AS known,
+				NOT coalesce(bool_or(a.id <> l.id AND a.state IN ('sending', 'unknown')), false) AS alone
+			FROM message_attempts a
+			WHERE a.phone_lookup = l.phone_lookup AND a.gateway = l.gateway AND a.sent_at >= l.sent_at - interval '1 day'
+		) o ON true`, wall, limit, until)
 	return open, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,7 @@ type sendJob struct {
 	PaidFen    int64          `db:"paid_fen"`
 	HeldUntil  string         `db:"held_until"` // yyyy-mm-dd or empty
 	Phone      []byte         `db:"phone_sealed"`
+	Number     []byte         `db:"phone_lookup"` // keyed hash of Phone
 	Name       []byte         `db:"name_sealed"`
 	Reason     string         `db:"reason"`          // of the last verdict
 	Password   []byte         `db:"password_sealed"` // empty: the delivery has none
@@ -61,7 +63,7 @@ func claimDue(ctx context.Context, tx *sqlx.Tx, after cursor, now, wall time.Tim
 	err := tx.SelectContext(ctx, &jobs, `
 		SELECT m.id, m.delivery_id, m.milestone, m.position, m.event_at, m.vars, m.not_before, m.tries, m.reason,
 			d.status, coalesce(d.waybill_no, '') AS waybill_no, d.fee_fen, d.paid_fen,
-			coalesce(to_char(d.held_until, 'YYYY-MM-DD'), '') AS held_until, d.phone_sealed, d.name_sealed,
+			coalesce(to_char(d.held_until, 'YYYY-MM-DD'), '') AS held_until, d.phone_sealed, d.phone_lookup, d.name_sealed,
 			coalesce(d.password_sealed, '') AS password_sealed
 		FROM messages m JOIN deliveries d ON d.id = m.delivery_id
 		WHERE m.state = 'queued' AND m.not_before <= $1 AND (m.next_attempt_at IS NULL OR m.next_attempt_at <= $2)
@@ -185,30 +187,50 @@ func park(ctx context.Context, tx *sqlx.Tx, parkings []parking, now time.Time) e
 	return err
 }
 
-// insertAttempts writes the intent of every request (I-4); i5_one_open_attempt refuses a second one.
-func insertAttempts(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob, now, wall time.Time) error {
+// insertAttempts writes the intent of every request (I-4); i5_one_open_attempt refuses a second one. Jobs whose number
+// has an attempt in doubt with the same text at the same gateway come back: they wait. Numbers are inserted in their order,
+// or two senders could wait for each other.
+func insertAttempts(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob, now, wall time.Time) (begun, waiting []*sendJob, err error) {
 	if len(jobs) == 0 {
-		return nil
+		return nil, nil, nil
 	}
 	n := len(jobs)
 	ids, messages, gateways, templates := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	numbers := make([][]byte, n)
 	for i, j := range jobs {
+		numbers[i] = j.Number
 		ids[i], messages[i], gateways[i] = j.attempt.String(), j.ID.String(), j.gateway.Name()
 		templates[i] = string(j.template()) + "/" + textVersion
 	}
-	_, err := tx.ExecContext(ctx, `
+	var inserted []uuid.UUID
+	err = tx.SelectContext(ctx, &inserted, `
 		WITH a AS MATERIALIZED (
-			SELECT id, message_id, gateway, template
-			FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) AS a(id, message_id, gateway, template)
+			SELECT id, message_id, gateway, template, phone_lookup
+			FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $8::bytea[]) AS a(id, message_id, gateway, template, phone_lookup)
 		), intent AS (
-			INSERT INTO message_attempts (id, message_id, gateway, template, state, sent_on, started_at)
-			SELECT id, message_id, gateway, template, 'sending', $5, $6 FROM a
+			INSERT INTO message_attempts (id, message_id, gateway, template, phone_lookup, state, sent_on, started_at, sent_at)
+			SELECT id, message_id, gateway, template, nullif(phone_lookup, ''), 'sending', $5, $6, $7 FROM a
+			ORDER BY phone_lookup, gateway, template, id
+			ON CONFLICT (gateway, phone_lookup, template) WHERE state IN ('sending', 'unknown') DO NOTHING
+			RETURNING id, message_id
+		), told AS (
+			UPDATE messages m
+			SET state = 'sending', verdict = 'send', reason = '正在发送', tries = tries + 1, next_attempt_at = NULL, updated_at = $7
+			FROM intent i WHERE m.id = i.message_id
 		)
-		UPDATE messages m
-		SET state = 'sending', verdict = 'send', reason = '正在发送', tries = tries + 1, next_attempt_at = NULL, updated_at = $7
-		FROM a WHERE m.id = a.message_id`,
-		pq.Array(ids), pq.Array(messages), pq.Array(gateways), pq.Array(templates), beijingDay(now), wall, now)
-	return err
+		SELECT id FROM intent`,
+		pq.Array(ids), pq.Array(messages), pq.Array(gateways), pq.Array(templates), beijingDay(now), wall, now, pq.ByteaArray(numbers))
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, j := range jobs {
+		if slices.Contains(inserted, j.attempt) {
+			begun = append(begun, j)
+		} else {
+			waiting = append(waiting, j)
+		}
+	}
+	return begun, waiting, nil
 }
 
 // beijingDay is the day by which gateways book what they take, yyyyMMdd; business time, as a simulated gateway's clock is.

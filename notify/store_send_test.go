@@ -457,7 +457,7 @@ func TestFailover(t *testing.T) {
 			w.run(w.resolver(gateways, Options{}))
 			w.pass(time.Hour)
 		}
-		w.wantAttempts(id, "a absent")
+		w.wantAttempts(id, "a abandoned")
 		if len(b.ledger) != 0 {
 			t.Error("the second gateway got an unknown message")
 		}

@@ -147,7 +147,7 @@ func (a *app) makeNotify() error {
 	a.planner = notify.NewPlanner(a.db, a.clock, a.log, metrics)
 	a.sender = notify.NewSender(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
 	a.resolver = notify.NewResolver(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
-	a.receipts = notify.NewReceipts(a.db, gateways, a.clock, opts, a.log, metrics)
+	a.receipts = notify.NewReceipts(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
 	return nil
 }
 

@@ -48,6 +48,11 @@ func (n *number64) UnmarshalJSON(b []byte) error {
 
 var _ json.Unmarshaler = (*number64)(nil)
 
+// Questions are generous: how soon a message becomes visible is not documented (E.3).
+func (c *Client) Questions() notify.Questions {
+	return notify.Questions{After: []time.Duration{15 * time.Second, time.Minute, 5 * time.Minute, 30 * time.Minute}, Proof: true}
+}
+
 // Find looks for an attempt by number and day (E.3). Around midnight the gateway's day may be the neighbour of ours, so
 // both neighbours are looked at before an attempt counts as absent; a day that has not begun is left out.
 func (c *Client) Find(ctx context.Context, q notify.Query) (notify.Found, error) {

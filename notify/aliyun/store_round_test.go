@@ -81,14 +81,14 @@ func (w *world) deliveries(n int) []uuid.UUID {
 	for i := range ids {
 		id := uuid.Must(uuid.NewV7())
 		ids[i] = id
-		no := fmt.Sprintf("12%011d", w.made)
+		no, phone := fmt.Sprintf("12%011d", w.made), fmt.Sprintf("1391111%04d", 1000+w.made)
 		w.exec(`
 			INSERT INTO deliveries (id, permit_no, application_no, business, route, ground, identity_changed, address_changed, station_code,
 				station_class, consent_source, consent_at, approved_at, payment_method, name_sealed, phone_sealed, id_no_sealed, address_sealed,
 				phone_lookup, id_no_lookup, content_lookup, province, city, county, status, status_since, order_no, waybill_no, created_at, updated_at)
 			VALUES ($1, 'A' || $2, 'SQ' || $2, 'exchange', 'online', 'residence', false, false, '110105001', 'police_station', 'platform', $3, $3,
-				'prepaid', $4, $5, '', '', '', '', '', '北京市', '北京市', '朝阳区', 'ordered', $3, 'RP' || $2, $2, $3, $3)`, id, no, w.at,
-			w.vault.Seal(vault.ColumnName, id, "张三"), w.vault.Seal(vault.ColumnPhone, id, fmt.Sprintf("1391111%04d", 1000+w.made)))
+				'prepaid', $4, $5, '', '', $6, '', '', '北京市', '北京市', '朝阳区', 'ordered', $3, 'RP' || $2, $2, $3, $3)`, id, no, w.at,
+			w.vault.Seal(vault.ColumnName, id, "张三"), w.vault.Seal(vault.ColumnPhone, id, phone), w.vault.Lookup(vault.ColumnPhone, phone))
 		w.made++
 	}
 	return ids
@@ -136,7 +136,7 @@ func (w *world) daemon(opts notify.Options) daemon {
 	return daemon{
 		sender:   notify.NewSender(w.db, w.vault, gateways, w.clock(), opts, w.log, nil),
 		resolver: notify.NewResolver(w.db, w.vault, gateways, w.clock(), opts, w.log, nil),
-		receipts: notify.NewReceipts(w.db, gateways, w.clock(), opts, w.log, nil),
+		receipts: notify.NewReceipts(w.db, w.vault, gateways, w.clock(), opts, w.log, nil),
 	}
 }
 

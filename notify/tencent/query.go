@@ -32,9 +32,13 @@ type pulled struct {
 	SessionContext string
 }
 
+// Questions are spread over a day, and prove nothing: the list knows only what a carrier has reported (E.3).
+func (c *Client) Questions() notify.Questions {
+	return notify.Questions{After: []time.Duration{time.Minute, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 24 * time.Hour}}
+}
+
 // Find looks for an attempt among what carriers have reported about its number (E.3). It is recognised by our id where
-// support has switched the echo on, else by being the only message that no attempt of ours accounts for. That it is
-// absent proves nothing: the list knows only what a carrier has reported.
+// support has switched the echo on, else by being the only message that no attempt of ours accounts for.
 func (c *Client) Find(ctx context.Context, q notify.Query) (notify.Found, error) {
 	list, err := c.pull(ctx, q.Phone.Reveal(), q.Since.Add(-queryBefore))
 	if err != nil {
