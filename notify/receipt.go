@@ -79,6 +79,9 @@ func (r *Receipts) lookups(receipts []Receipt) [][]byte {
 // Round joins every stored receipt to its attempt. A receipt settles an attempt of unknown outcome, too, and one whose
 // own answer is still on its way.
 func (r *Receipts) Round(ctx context.Context) error {
+	if err := r.pull(ctx); err != nil {
+		return err
+	}
 	for {
 		n, err := r.chunk(ctx)
 		if err != nil {
@@ -88,6 +91,26 @@ func (r *Receipts) Round(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// pull fetches the receipts of gateways that do not bring them, and stores them before anything else: they may be handed
+// out once only.
+func (r *Receipts) pull(ctx context.Context) error {
+	for _, g := range r.gateways.list {
+		puller, ok := g.(Puller)
+		if !ok {
+			continue
+		}
+		list, err := puller.Pull(ctx)
+		if err != nil {
+			r.log.Warn("receipts could not be fetched", "gateway", g.Name(), "class", classOf(err).String())
+			continue
+		}
+		if err := r.Append(ctx, g.Name(), list); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openStates lists what a receipt may settle. Absent and abandoned are among them: a gateway that did not know an attempt

@@ -41,8 +41,8 @@ var SendPoints = []string{
 // Options says how messages are sent. Times are wall times unless they say otherwise; zero values take the default
 // given here.
 type Options struct {
-	Policy    *Policy // DefaultPolicy()
-	Signature string  // without brackets, to count segments
+	Policy     *Policy           // DefaultPolicy()
+	Signatures map[string]string // by gateway, without brackets, to count segments
 
 	Chunk       int           // messages per transaction; 200
 	Lanes       int           // chunks in flight; 2
@@ -431,7 +431,7 @@ func (r *sendRound) compose(j *sendJob) (SMS, *SendError) {
 	if err != nil {
 		return SMS{}, &SendError{Class: Permanent, Code: codeText, Message: err.Error()}
 	}
-	return SMS{AttemptID: j.attempt, Phone: phone, Milestone: j.template(), Vars: vars, Segments: Segments(r.opts.Signature, text)}, nil
+	return SMS{AttemptID: j.attempt, Phone: phone, Milestone: j.template(), Vars: vars, Segments: Segments(r.opts.Signatures[j.gateway.Name()], text)}, nil
 }
 
 func (j *sendJob) facts() Facts {

@@ -26,7 +26,7 @@ func TestSendRound(t *testing.T) {
 	held := w.news(courier.Held, courier.EventData{HeldUntil: "2026-11-30"})
 	door := w.news(courier.Delivered, courier.EventData{Receiver: "door"})
 	w.pass(20 * time.Minute)
-	w.run(w.sender(w.gateways(g), Options{Signature: "签名"}))
+	w.run(w.sender(w.gateways(g), Options{Signatures: map[string]string{"a": "签名"}}))
 
 	w.wantMessage(due, PaymentDue, state{accepted, Send, 1})
 	w.wantMessage(held, Held, state{accepted, Send, 1})

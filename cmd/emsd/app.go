@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +23,8 @@ import (
 	"emsd/migrations"
 	"emsd/notify"
 	"emsd/notify/aliyun"
+	"emsd/notify/mas"
+	"emsd/notify/tencent"
 	"emsd/tracking"
 
 	"github.com/jmoiron/sqlx"
@@ -52,7 +57,6 @@ type app struct {
 	sender    *notify.Sender
 	resolver  *notify.Resolver
 	receipts  *notify.Receipts
-	aliyun    *aliyun.Client // nil when it is not among the gateways
 
 	feedGrew *broadcast
 	schedule *scheduler
@@ -117,21 +121,15 @@ func (a *app) makeNotify() error {
 		switch name {
 		case "log":
 			list = append(list, notify.NewLogGateway(a.log))
-		case "aliyun":
-			templates, err := a.cfg.Aliyun.templates()
+		default:
+			g, err := a.makeGateway(name)
 			if err != nil {
 				return err
 			}
-			a.aliyun, err = aliyun.New(aliyun.Config{URL: a.cfg.Aliyun.URL, AccessKeyID: a.cfg.Aliyun.AccessKeyID,
-				AccessKeySecret: string(a.cfg.Aliyun.AccessKeySecret), SignName: a.cfg.Aliyun.SignName, Templates: templates, CAFile: a.cfg.Aliyun.CAFile,
-				Now: a.clock.Now, Wall: a.clock.Wall})
-			if err != nil {
-				return err
+			for _, m := range g.MissingTemplates(a.cfg.EMS.DeliveryPassword) {
+				a.log.Warn("an SMS gateway has no usable template for a milestone: its messages take another gateway, or wait", "gateway", name, "milestone", m)
 			}
-			for _, m := range a.aliyun.MissingTemplates(a.cfg.EMS.DeliveryPassword) {
-				a.log.Warn("aliyun has no template for a milestone: its messages take another gateway, or wait", "milestone", m)
-			}
-			list = append(list, a.aliyun)
+			list = append(list, g)
 		}
 	}
 	gateways, err := notify.NewGateways(list...)
@@ -149,6 +147,48 @@ func (a *app) makeNotify() error {
 	a.resolver = notify.NewResolver(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
 	a.receipts = notify.NewReceipts(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
 	return nil
+}
+
+// A templated gateway sends by templates that its vendor has approved.
+type templated interface {
+	notify.Gateway
+	MissingTemplates(passwords bool) []notify.Milestone
+}
+
+// makeGateway makes the client of one vendor's account.
+func (a *app) makeGateway(name string) (templated, error) {
+	switch c := a.cfg; name {
+	case "aliyun":
+		templates, err := readTemplates(c.Aliyun.Templates)
+		if err != nil {
+			return nil, err
+		}
+		return aliyun.New(aliyun.Config{URL: c.Aliyun.URL, AccessKeyID: c.Aliyun.AccessKeyID, AccessKeySecret: string(c.Aliyun.AccessKeySecret),
+			SignName: c.Aliyun.SignName, Templates: templates, CAFile: c.Aliyun.CAFile, Now: a.clock.Now, Wall: a.clock.Wall})
+	case "tencent":
+		templates, err := readTemplates(c.Tencent.Templates)
+		if err != nil {
+			return nil, err
+		}
+		return tencent.New(tencent.Config{URL: c.Tencent.URL, SecretID: c.Tencent.SecretID, SecretKey: string(c.Tencent.SecretKey), AppID: c.Tencent.AppID,
+			SignName: c.Tencent.SignName, Templates: templates, Region: c.Tencent.Region, VariableLimit: c.Tencent.VariableLimit, CAFile: c.Tencent.CAFile,
+			Now: a.clock.Now, Wall: a.clock.Wall})
+	case "mas":
+		templates, err := readTemplates(c.MAS.Templates)
+		if err != nil {
+			return nil, err
+		}
+		if strings.HasPrefix(c.MAS.URL, "http:") {
+			a.log.Warn("EMSD_SMS_MAS_URL is plain http: numbers and texts are open to everybody on the way; use it inside a closed network only")
+			if c.MAS.SecretInBody || c.MAS.Pull {
+				a.log.Warn("the secret of the MAS account travels in the clear, because of EMSD_SMS_MAS_SECRET_IN_BODY or _PULL")
+			}
+		}
+		return mas.New(mas.Config{URL: c.MAS.URL, ECName: c.MAS.ECName, APID: c.MAS.APID, SecretKey: string(c.MAS.SecretKey), Sign: c.MAS.Sign,
+			Templates: templates, Texts: c.MAS.Texts, TemplatePath: c.MAS.TemplatePath, TextPath: c.MAS.TextPath, ReportPath: c.MAS.ReportPath,
+			Pulls: c.MAS.Pull, AddSerial: c.MAS.AddSerial, SecretInBody: c.MAS.SecretInBody, CAFile: c.MAS.CAFile})
+	}
+	return nil, fmt.Errorf("EMSD_SMS: %q is not a gateway", name)
 }
 
 // makeSchedule names every round, when it runs, and what wakes it.
@@ -249,7 +289,7 @@ func (a *app) faces(stopping <-chan struct{}) []*face {
 	backOffice := web.Log(a.log, api.New(a.service, a.orderer, a.timeline, a.db, a.clock, api.Feed{Grew: a.feedGrew.next, Stopping: stopping},
 		a.refolder(), a.vault, a.log))
 	public := web.Log(a.log, resident.New(resident.Config{EMSSecret: string(a.cfg.EMS.Secret), ReceiptSecret: string(a.cfg.ReceiptSecret)},
-		a.hints, a.receipts, a.receiptParsers(), a.clock, a.log))
+		a.hints, a.receipts, a.receiptForms(), a.clock, a.log))
 	ops := opsHandler(a.reg, []check{
 		{"database", func(ctx context.Context) error { return a.db.PingContext(ctx) }},
 		{"schema", func(ctx context.Context) error { return migrations.Check(ctx, a.db.DB) }},
@@ -264,11 +304,15 @@ func (a *app) faces(stopping <-chan struct{}) []*face {
 		{name: "operations", addr: a.cfg.OpsListen, handler: ops}}
 }
 
-func (a *app) receiptParsers() map[string]resident.ReceiptParser {
-	if a.aliyun == nil {
-		return nil
+// receiptForms are the receipts of the gateways in use.
+func (a *app) receiptForms() map[string]resident.ReceiptForm {
+	all := map[string]resident.ReceiptForm{
+		"aliyun":  {Parse: aliyun.ParseReceipts, Answer: aliyun.ReceiptAnswer},
+		"tencent": {Parse: tencent.ParseReceipts, Answer: tencent.ReceiptAnswer},
+		"mas":     {Parse: mas.ParseReceipts, Answer: mas.ReceiptAnswer},
 	}
-	return map[string]resident.ReceiptParser{"aliyun": aliyun.ParseReceipts}
+	maps.DeleteFunc(all, func(name string, _ resident.ReceiptForm) bool { return !slices.Contains(a.cfg.SMS, name) })
+	return all
 }
 
 // run serves until ctx ends, then stops in order: no new requests, no new claims, what is in flight is finished,
@@ -398,10 +442,15 @@ func (c Config) orderOptions() courier.OrderOptions {
 }
 
 func (c Config) notifyOptions(policy *notify.Policy) notify.Options {
-	o := notify.Options{Policy: policy, Signature: c.Aliyun.SignName, Hook: crashHook()}
+	o := notify.Options{Policy: policy, Hook: crashHook(), ResendIfAbsent: map[notify.Milestone]bool{},
+		Signatures: map[string]string{"aliyun": c.Aliyun.SignName, "tencent": c.Tencent.SignName, "mas": c.MAS.SignName}}
+	for _, m := range c.ResendIfAbsent {
+		o.ResendIfAbsent[notify.Milestone(m)] = true
+	}
 	if c.quickRetries {
 		o.ResolveAfter = []time.Duration{300 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}
 		o.RetryAfter, o.RetryMax, o.MaxTries, o.Lease, o.PostTimeout = 200*time.Millisecond, time.Second, 40, 5*time.Second, 3*time.Second
+		o.StopFor, o.ReceiptWait = 2*time.Second, 10*time.Second
 	}
 	return o
 }

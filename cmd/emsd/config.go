@@ -15,6 +15,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"emsd/notify"
+
 	"github.com/caarlos0/env/v11"
 )
 
@@ -42,6 +44,9 @@ type Config struct {
 	PaymentMethods []string  `env:"PAYMENT_METHODS" envDefault:"prepaid,collect"`
 	SMS            []string  `env:"SMS" envDefault:"log"`
 	Aliyun         Aliyun    `envPrefix:"SMS_ALIYUN_"`
+	Tencent        Tencent   `envPrefix:"SMS_TENCENT_"`
+	MAS            MAS       `envPrefix:"SMS_MAS_"`
+	ResendIfAbsent []string  `env:"SMS_RESEND_IF_ABSENT"`
 	ReceiptSecret  secret    `env:"SMS_RECEIPT_SECRET"`
 	QuietHours     string    `env:"QUIET_HOURS" envDefault:"21:00-08:00"`
 	Sender         Sender    `envPrefix:"SENDER_"`
@@ -94,6 +99,39 @@ type Aliyun struct {
 	CAFile          string `env:"CA_FILE"`
 }
 
+// Tencent is the application at Tencent Cloud's SMS service; Templates is JSON, milestone → template id.
+type Tencent struct {
+	URL           string `env:"URL" envDefault:"https://sms.tencentcloudapi.com/"`
+	SecretID      string `env:"SECRET_ID"`
+	SecretKey     secret `env:"SECRET_KEY"`
+	AppID         string `env:"APP_ID"`
+	SignName      string `env:"SIGN_NAME"`
+	Templates     string `env:"TEMPLATES"`
+	Region        string `env:"REGION" envDefault:"ap-guangzhou"`
+	VariableLimit int    `env:"VARIABLE_LIMIT" envDefault:"6"`
+	CAFile        string `env:"CA_FILE"`
+}
+
+// MAS is the interface account at 云MAS; Templates is JSON, milestone → template id. SignName is the signature's text, to
+// count segments; Sign is its code, which is what is sent.
+type MAS struct {
+	URL          string `env:"URL"`
+	ECName       string `env:"EC_NAME"`
+	APID         string `env:"AP_ID"`
+	SecretKey    secret `env:"SECRET_KEY"`
+	Sign         string `env:"SIGN"`
+	SignName     string `env:"SIGN_NAME"`
+	Templates    string `env:"TEMPLATES"`
+	Texts        bool   `env:"TEXTS"`
+	TemplatePath string `env:"TEMPLATE_PATH" envDefault:"tmpsubmit"`
+	TextPath     string `env:"TEXT_PATH" envDefault:"norsubmit"`
+	ReportPath   string `env:"REPORT_PATH" envDefault:"report"`
+	Pull         bool   `env:"PULL"`
+	AddSerial    string `env:"ADD_SERIAL"`
+	SecretInBody bool   `env:"SECRET_IN_BODY"`
+	CAFile       string `env:"CA_FILE"`
+}
+
 // Sender is who stands on an envelope whose station has no sender record of its own.
 type Sender struct {
 	Name     string `env:"NAME"`
@@ -144,7 +182,7 @@ func readConfig(environ []string) (Config, error) {
 
 // withFiles turns EMSD_X_FILE into EMSD_X with the content of that file. Names that end in _FILE by themselves keep it.
 func withFiles(environ []string) (map[string]string, error) {
-	own := []string{"EMSD_MASTER_KEY_FILE", "EMSD_EMS_CA_FILE", "EMSD_SMS_ALIYUN_CA_FILE"}
+	own := []string{"EMSD_MASTER_KEY_FILE", "EMSD_EMS_CA_FILE", "EMSD_SMS_ALIYUN_CA_FILE", "EMSD_SMS_TENCENT_CA_FILE", "EMSD_SMS_MAS_CA_FILE"}
 	values := map[string]string{}
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
@@ -276,31 +314,54 @@ func (c *Config) checkSMS(bad func(string, ...any)) {
 		switch g {
 		case "log":
 		case "aliyun":
-			for name, v := range map[string]string{
+			checkGateway(g, c.Aliyun.URL, c.Aliyun.Templates, map[string]string{
 				"ACCESS_KEY_ID": c.Aliyun.AccessKeyID, "ACCESS_KEY_SECRET": string(c.Aliyun.AccessKeySecret),
 				"SIGN_NAME": c.Aliyun.SignName, "TEMPLATES": c.Aliyun.Templates,
-			} {
-				if v == "" {
-					bad("EMSD_SMS_ALIYUN_%s is required, because EMSD_SMS names aliyun", name)
-				}
-			}
-			checkURL("EMSD_SMS_ALIYUN_URL", c.Aliyun.URL, bad)
-			if _, err := c.Aliyun.templates(); err != nil {
-				bad("EMSD_SMS_ALIYUN_TEMPLATES: %w", err)
-			}
+			}, bad)
+		case "tencent":
+			checkGateway(g, c.Tencent.URL, c.Tencent.Templates, map[string]string{
+				"SECRET_ID": c.Tencent.SecretID, "SECRET_KEY": string(c.Tencent.SecretKey), "APP_ID": c.Tencent.AppID,
+				"SIGN_NAME": c.Tencent.SignName, "TEMPLATES": c.Tencent.Templates,
+			}, bad)
+		case "mas":
+			checkGateway(g, c.MAS.URL, c.MAS.Templates, map[string]string{
+				"URL": c.MAS.URL, "EC_NAME": c.MAS.ECName, "AP_ID": c.MAS.APID, "SECRET_KEY": string(c.MAS.SecretKey),
+				"SIGN": c.MAS.Sign, "SIGN_NAME": c.MAS.SignName,
+			}, bad)
 		default:
-			bad("EMSD_SMS: %q is not a gateway of this version: aliyun, log", g)
+			bad("EMSD_SMS: %q is not a gateway: aliyun, mas, tencent, log", g)
+		}
+	}
+	for _, m := range c.ResendIfAbsent {
+		if !slices.Contains(notify.Milestones, notify.Milestone(m)) {
+			bad("EMSD_SMS_RESEND_IF_ABSENT: %q is no milestone", m)
 		}
 	}
 }
 
-// templates reads the mapping from milestone to template code.
-func (a Aliyun) templates() (map[string]string, error) {
-	if a.Templates == "" {
+// checkGateway names what is missing of a gateway's account; its client checks the rest.
+func checkGateway(name, address, templates string, required map[string]string, bad func(string, ...any)) {
+	prefix := "EMSD_SMS_" + strings.ToUpper(name)
+	for setting, v := range required {
+		if v == "" {
+			bad("%s_%s is required, because EMSD_SMS names %s", prefix, setting, name)
+		}
+	}
+	if name != "mas" { // most of its accounts are reached by plain http (dossier C.1); the daemon warns
+		checkURL(prefix+"_URL", address, bad)
+	}
+	if _, err := readTemplates(templates); err != nil {
+		bad("%s_TEMPLATES: %w", prefix, err)
+	}
+}
+
+// readTemplates reads the mapping from milestone to a gateway's template.
+func readTemplates(text string) (map[string]string, error) {
+	if text == "" {
 		return nil, nil
 	}
 	var m map[string]string
-	if err := json.Unmarshal([]byte(a.Templates), &m); err != nil {
+	if err := json.Unmarshal([]byte(text), &m); err != nil {
 		return nil, fmt.Errorf(`want JSON such as {"delivered":"SMS_000000001"}: %w`, err)
 	}
 	return m, nil

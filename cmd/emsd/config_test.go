@@ -40,6 +40,12 @@ func TestConfigNamesEverythingThatIsWrong(t *testing.T) {
 		{"fast clock against a simulator", required("EMSD_TIME_SCALE=100", "EMSD_EMS_URL=http://127.0.0.1:9090/x"), nil},
 		{"somebody else pays", required("EMSD_PAYMENT_METHODS=prepaid,government"), []string{"R-10"}},
 		{"aliyun without account", required("EMSD_SMS=aliyun"), []string{"EMSD_SMS_ALIYUN_ACCESS_KEY_ID is required", "EMSD_SMS_ALIYUN_TEMPLATES is required"}},
+		{"tencent without account", required("EMSD_SMS=tencent"), []string{"EMSD_SMS_TENCENT_SECRET_ID is required", "EMSD_SMS_TENCENT_APP_ID is required"}},
+		{"mas without account", required("EMSD_SMS=mas"), []string{"EMSD_SMS_MAS_URL is required", "EMSD_SMS_MAS_SIGN is required"}},
+		{"mas over plain http, as most accounts have it", required("EMSD_SMS=mas,log", "EMSD_SMS_MAS_URL=http://112.35.1.155:1992/sms/", "EMSD_SMS_MAS_EC_NAME=x",
+			"EMSD_SMS_MAS_AP_ID=x", "EMSD_SMS_MAS_SECRET_KEY=x", "EMSD_SMS_MAS_SIGN=x", "EMSD_SMS_MAS_SIGN_NAME=x", "EMSD_SMS_MAS_TEXTS=true"), nil},
+		{"a gateway that nobody knows", required("EMSD_SMS=pigeon"), []string{`"pigeon" is not a gateway`}},
+		{"a milestone that nobody knows", required("EMSD_SMS_RESEND_IF_ABSENT=held,lunch"), []string{`EMSD_SMS_RESEND_IF_ABSENT: "lunch" is no milestone`}},
 		{"templates that are no JSON", required("EMSD_SMS=log", "EMSD_SMS_ALIYUN_TEMPLATES={"), nil}, // not used, not read
 		{"lease shorter than a call", required("EMSD_ORDER_LEASE=10s"), []string{"EMSD_ORDER_LEASE"}},
 	}

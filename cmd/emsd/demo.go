@@ -31,6 +31,7 @@ type demoCmd struct {
 	Keep        bool          `help:"Leave everything running and print the addresses and a token."`
 	DatabaseURL string        `help:"Use this server instead of a private one; the database must be empty." env:"-"`
 	Faults      bool          `help:"The simulators lose replies, repeat, reorder and fail."`
+	SMS         []string      `default:"aliyun" help:"SMS gateways in order of preference: aliyun, mas, tencent." enum:"aliyun,mas,tencent"`
 	Limit       time.Duration `default:"5m" help:"Give up after this long."`
 }
 
@@ -82,6 +83,13 @@ type demo struct {
 // demoTemplates maps milestones to the template codes that the simulated gateway knows.
 const demoTemplates = `{"payment_due":"SMS_900000001","handed_over":"SMS_900000002","out_for_delivery":"SMS_900000003",` +
 	`"attempt_failed":"SMS_900000004","held":"SMS_900000005","delivered":"SMS_900000006","returned":"SMS_900000007","cancelled":"SMS_900000008"}`
+
+// The templates of the other gateways have the same numbers, and the demo's account at Tencent has a limit that a waybill
+// number fits.
+const (
+	demoPrefix        = "SMS_"
+	demoVariableLimit = 20
+)
 
 // start makes everything and waits until the daemon listens.
 func (d *demo) start() (err error) {
@@ -154,9 +162,15 @@ func (d *demo) config(dsn string) (Config, error) {
 		"EMSD_EMS_URL=" + d.simURL + emssim.PathOpen, "EMSD_EMS_SENDER_NO=" + emssim.SampleSenderNo,
 		"EMSD_EMS_AUTHORIZATION=" + emssim.SampleAuthorization, "EMSD_EMS_SECRET=" + emssim.SampleSecret,
 		"EMSD_EMS_RATE=2000", "EMSD_EMS_TIMEOUT=3s", "EMSD_ORDER_LEASE=5s", "EMSD_LOG_LEVEL=debug",
-		"EMSD_SMS=aliyun", "EMSD_SMS_ALIYUN_URL=" + d.simURL + smssim.PrefixAliyun, "EMSD_SMS_ALIYUN_ACCESS_KEY_ID=" + smssim.SampleAccessKeyID,
+		"EMSD_SMS=" + strings.Join(d.cmd.SMS, ","), "EMSD_SMS_ALIYUN_URL=" + d.simURL + smssim.PrefixAliyun, "EMSD_SMS_ALIYUN_ACCESS_KEY_ID=" + smssim.SampleAccessKeyID,
 		"EMSD_SMS_ALIYUN_ACCESS_KEY_SECRET=" + smssim.SampleAccessKeySecret, "EMSD_SMS_ALIYUN_SIGN_NAME=" + smssim.SampleSignName,
 		"EMSD_SMS_ALIYUN_TEMPLATES=" + demoTemplates, "EMSD_SMS_RECEIPT_SECRET=demo-receipts",
+		"EMSD_SMS_TENCENT_URL=" + d.simURL + smssim.PrefixTencent, "EMSD_SMS_TENCENT_SECRET_ID=" + smssim.SampleSecretID,
+		"EMSD_SMS_TENCENT_SECRET_KEY=" + smssim.SampleSecretKey, "EMSD_SMS_TENCENT_APP_ID=" + smssim.SampleAppID, "EMSD_SMS_TENCENT_SIGN_NAME=" + smssim.SampleSignName,
+		"EMSD_SMS_TENCENT_TEMPLATES=" + strings.ReplaceAll(demoTemplates, demoPrefix, ""), fmt.Sprintf("EMSD_SMS_TENCENT_VARIABLE_LIMIT=%d", demoVariableLimit),
+		"EMSD_SMS_MAS_URL=" + d.simURL + smssim.PrefixMAS, "EMSD_SMS_MAS_EC_NAME=" + smssim.SampleECName, "EMSD_SMS_MAS_AP_ID=" + smssim.SampleAPID,
+		"EMSD_SMS_MAS_SECRET_KEY=" + smssim.SampleMASSecret, "EMSD_SMS_MAS_SIGN=" + smssim.SampleMASSign, "EMSD_SMS_MAS_SIGN_NAME=" + smssim.SampleSignName,
+		"EMSD_SMS_MAS_TEMPLATES=" + strings.ReplaceAll(demoTemplates, demoPrefix, ""),
 		"EMSD_SENDER_NAME=示例派出所", "EMSD_SENDER_PHONE=01080000000", "EMSD_SENDER_PROVINCE=北京市", "EMSD_SENDER_CITY=北京市",
 		"EMSD_SENDER_COUNTY=东城区", "EMSD_SENDER_ADDRESS=示例东路1号", fmt.Sprintf("EMSD_TIME_SCALE=%g", d.cmd.Speed),
 		"EMSD_SCHEDULE_RECONCILE=@every 1s", "EMSD_SCHEDULE_RESOLVE=@every 1s", "EMSD_SCHEDULE_POLL=@every 1s", "EMSD_SCHEDULE_SEND=@every 1s",
@@ -178,7 +192,9 @@ func (d *demo) migrate(ctx context.Context, cfg Config) error {
 // simulate starts EMS and the SMS gateway on the address that the daemon will call.
 func (d *demo) simulate(ctx context.Context, cfg *Config) error {
 	public := "http://" + cfg.PublicListen
-	sms := smssim.Config{Templates: nil, Now: d.clock.Now, Seed: 1, ReceiptTo: public + "/sms/aliyun/receipts/demo-receipts"}
+	sms := smssim.Config{Templates: nil, Now: d.clock.Now, Seed: 1, ReceiptTo: public + "/sms/aliyun/receipts/demo-receipts",
+		Tencent: smssim.Tencent{VariableLimit: demoVariableLimit, ReceiptTo: public + "/sms/tencent/receipts/demo-receipts"},
+		MAS:     smssim.MAS{ReceiptTo: public + "/sms/mas/receipts/demo-receipts"}}
 	ems := emssim.Config{Now: d.clock.Now, Seed: 1, PushTo: public + "/ems/push"}
 	if d.cmd.Faults {
 		sms.LateReceipts, sms.TwiceReceipts, sms.LostReceipts = 0.1, 0.1, 0.1
@@ -192,7 +208,9 @@ func (d *demo) simulate(ctx context.Context, cfg *Config) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/sim/", d.ems.ControlHandler())
-	mux.Handle(smssim.PrefixAliyun, d.sms)
+	for _, prefix := range []string{smssim.PrefixAliyun, smssim.PrefixTencent, smssim.PrefixMAS} {
+		mux.Handle(prefix, d.sms)
+	}
 	mux.Handle("/", d.ems)
 	ln, err := net.Listen("tcp", strings.TrimPrefix(d.simURL, "http://"))
 	if err != nil {
@@ -221,11 +239,20 @@ func (d *demo) misbehave() {
 	} {
 		d.ems.SetFault(f)
 	}
-	for _, f := range []smssim.Fault{
-		{API: "SendSms", Kind: smssim.LoseReply, Rate: 0.1}, {API: "SendSms", Kind: smssim.LoseRequest, Rate: 0.05},
-		{API: "SendSms", Kind: smssim.HTTP502, Rate: 0.05}, {API: "SendSms", Kind: smssim.Throttle, Rate: 0.05},
-	} {
-		d.sms.SetFault(f)
+	for _, api := range []string{"SendSms", "tmpsubmit"} {
+		for _, f := range []smssim.Fault{
+			{Kind: smssim.LoseReply, Rate: 0.1}, {Kind: smssim.LoseRequest, Rate: 0.05}, {Kind: smssim.HTTP502, Rate: 0.05}, {Kind: smssim.Throttle, Rate: 0.05},
+		} {
+			f.API = api
+			d.sms.SetFault(f)
+		}
+	}
+	if len(d.cmd.SMS) > 1 { // the first gateways are refused for a while now and then, so that every one of them is needed
+		for _, gateway := range d.cmd.SMS[:len(d.cmd.SMS)-1] {
+			for _, api := range []string{"SendSms", "tmpsubmit"} {
+				d.sms.SetFault(smssim.Fault{Gateway: gateway, API: api, Kind: smssim.OutOfMoney, Rate: 0.05})
+			}
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"iter"
 	"maps"
@@ -34,6 +35,7 @@ type verdict struct {
 	sms      []smssim.Message
 	log      string
 	faults   bool // the simulators misbehaved
+	lookup   func(phone string) string
 }
 
 func (v verdict) checks() []checked {
@@ -136,12 +138,27 @@ func (v verdict) orders() checked {
 // milestones: no resident was told the same thing twice.
 func (v verdict) milestones() checked {
 	c := checked{name: "messages per milestone ≤ 1"}
-	of := map[string]demoMessage{}
+	type news struct{ number, milestone string }
+	of, deliveries := map[string]demoMessage{}, map[news]map[string]bool{}
 	for _, m := range v.messages {
 		of[m.AttemptID] = m
+		k := news{string(m.Number), m.Milestone}
+		if deliveries[k] == nil {
+			deliveries[k] = map[string]bool{}
+		}
+		deliveries[k][m.DeliveryID] = true
 	}
-	sent := map[string]int{}
+	milestones := milestoneOfTemplate()
+	sent, told := map[string]int{}, map[news]int{}
 	for _, s := range v.sms {
+		// Over all gateways, of which one does not know our ids.
+		k := news{v.lookup(s.Phone), milestones[strings.TrimPrefix(s.Template, demoPrefix)]}
+		if told[k]++; told[k] > len(deliveries[k]) {
+			c.fail("a number was told %s %d times, %s the last, for %d deliveries", k.milestone, told[k], s.Gateway, len(deliveries[k]))
+		}
+		if s.OutID == "" {
+			continue
+		}
 		m, ok := of[s.OutID]
 		if !ok {
 			c.fail("the gateway has message %s, which nobody knows", s.OutID)
@@ -154,8 +171,28 @@ func (v verdict) milestones() checked {
 	if len(v.sms) == 0 {
 		c.fail("no message was sent")
 	}
+	by := map[string]int{}
+	for _, s := range v.sms {
+		by[s.Gateway]++
+	}
 	c.fine = fmt.Sprintf("%d messages", len(v.sms))
+	for _, gateway := range slices.Sorted(maps.Keys(by)) {
+		c.fine += fmt.Sprintf(", %s %d", gateway, by[gateway])
+	}
 	return c
+}
+
+// milestoneOfTemplate reads demoTemplates backwards.
+func milestoneOfTemplate() map[string]string {
+	var templates map[string]string
+	if err := json.Unmarshal([]byte(demoTemplates), &templates); err != nil {
+		panic(fmt.Sprintf("demo templates: %v", err))
+	}
+	milestones := map[string]string{}
+	for m, code := range templates {
+		milestones[strings.TrimPrefix(code, demoPrefix)] = m
+	}
+	return milestones
 }
 
 // unpaid: nothing went to EMS before its postage was paid, or was to be collected.

@@ -12,6 +12,7 @@ import (
 
 	"emsd/courier"
 	"emsd/courier/emssim"
+	"emsd/courier/vault"
 )
 
 // play loads the permits, cancels some, waits until everything has come to rest and checks what came of it.
@@ -194,7 +195,8 @@ func (d *demo) report(ctx context.Context, permits []demoPermit, sum summary) er
 	if err != nil {
 		return err
 	}
-	v := verdict{permits: permits, stations: stations, rows: rows, messages: messages, ledger: d.ems.Ledger(), sms: d.sms.Messages(), log: d.logs.String(), faults: d.cmd.Faults}
+	v := verdict{permits: permits, stations: stations, rows: rows, messages: messages, ledger: d.ems.Ledger(), sms: d.sms.Messages(), log: d.logs.String(), faults: d.cmd.Faults,
+		lookup: func(phone string) string { return string(d.app.vault.Lookup(vault.ColumnPhone, phone)) }}
 	d.table(rows)
 	v.outcomeTable(d.out)
 	failed := 0

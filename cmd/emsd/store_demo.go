@@ -44,6 +44,7 @@ func demoDeliveries(ctx context.Context, db *sqlx.DB) ([]demoDelivery, error) {
 // demoMessage joins an attempt to what it was to tell.
 type demoMessage struct {
 	AttemptID  string `db:"attempt_id"`
+	Number     []byte `db:"phone_lookup"`
 	DeliveryID string `db:"delivery_id"`
 	Milestone  string `db:"milestone"`
 }
@@ -51,7 +52,7 @@ type demoMessage struct {
 func demoMessages(ctx context.Context, db *sqlx.DB) ([]demoMessage, error) {
 	var rows []demoMessage
 	err := db.SelectContext(ctx, &rows, `
-		SELECT a.id::text AS attempt_id, m.delivery_id::text AS delivery_id, m.milestone
+		SELECT a.id::text AS attempt_id, a.phone_lookup, m.delivery_id::text AS delivery_id, m.milestone
 		FROM message_attempts a JOIN messages m ON m.id = a.message_id`)
 	return rows, err
 }

@@ -42,7 +42,27 @@ type flags struct {
 	AliyunSignName        string              `name:"aliyun-sign-name" help:"The approved signature." default:"${sign}"`
 	AliyunTemplate        map[string][]string `name:"aliyun-template" help:"An approved template with its variables, comma separated; without any, every template is known." placeholder:"SMS_1=name,no" mapsep:"none"`
 	AliyunDailyLimit      int                 `name:"aliyun-daily-limit" help:"Messages per template and number in 24 hours." default:"50"`
-	ReceiptTo             string              `help:"Address that SMS receipts are pushed to." placeholder:"URL"`
+	ReceiptTo             string              `help:"Address that Aliyun's receipts are pushed to." placeholder:"URL"`
+
+	TencentSecretID      string         `name:"tencent-secret-id" help:"The account's id." default:"${tencentid}"`
+	TencentSecretKey     string         `help:"The account's secret." default:"${tencentkey}" env:"EMSSIM_TENCENT_SECRET_KEY"`
+	TencentAppID         string         `name:"tencent-app-id" help:"The application." default:"${tencentapp}"`
+	TencentTemplate      map[string]int `help:"An approved template with the number of its variables; without any, every template is known." placeholder:"1110=2"`
+	TencentVariableLimit int            `help:"Most characters of a variable." default:"6"`
+	TencentDailyLimit    int            `help:"Messages per number and calendar day." default:"10"`
+	TencentEcho          bool           `help:"Bring SessionContext back in callbacks and queries, as support switches on."`
+	TencentTopLevel      bool           `help:"Refuse a message under Response.Error instead of in the entry of its number."`
+	TencentReceiptTo     string         `help:"Address that Tencent's callbacks go to." placeholder:"URL"`
+
+	MasECName     string         `name:"mas-ec-name" help:"The customer's name." default:"${masname}"`
+	MasAPID       string         `name:"mas-ap-id" help:"The interface account." default:"${masap}"`
+	MasSecretKey  string         `help:"The account's secret." default:"${massecret}" env:"EMSSIM_MAS_SECRET_KEY"`
+	MasSign       string         `help:"The signature's code." default:"${massign}"`
+	MasTemplate   map[string]int `help:"An approved template with the number of its variables; without any, every template is known." placeholder:"tpl1=2"`
+	MasWantSecret bool           `help:"Want secretKey in the body."`
+	MasMisspelt   bool           `help:"Answer mgsGroup."`
+	MasWrapped    bool           `help:"Wrap reports in base64."`
+	MasReceiptTo  string         `help:"Address that MAS's reports are pushed to." placeholder:"URL"`
 }
 
 // parse reads the command line; done means that there is nothing to run, and code is how to exit.
@@ -55,6 +75,8 @@ func parse(args []string, stdout, stderr io.Writer) (f flags, code int, done boo
 		kong.Vars{
 			"secret": emssim.SampleSecret, "sender": emssim.SampleSenderNo, "authorization": emssim.SampleAuthorization,
 			"key": smssim.SampleAccessKeyID, "keysecret": smssim.SampleAccessKeySecret, "sign": smssim.SampleSignName,
+			"tencentid": smssim.SampleSecretID, "tencentkey": smssim.SampleSecretKey, "tencentapp": smssim.SampleAppID,
+			"masname": smssim.SampleECName, "masap": smssim.SampleAPID, "massecret": smssim.SampleMASSecret, "massign": smssim.SampleMASSign,
 		})
 	if err == nil {
 		_, err = parser.Parse(args)
@@ -112,5 +134,9 @@ func (f flags) gateway(k clock) smssim.Config {
 		AccessKeyID: f.AliyunAccessKeyID, AccessKeySecret: f.AliyunAccessKeySecret, SignName: f.AliyunSignName,
 		Templates: f.AliyunTemplate, DailyLimit: f.AliyunDailyLimit, Now: k.now, Seed: f.Seed, Latency: f.Latency,
 		ReceiptTo: f.ReceiptTo, Undelivered: f.share(0.02), LateReceipts: f.share(0.03), TwiceReceipts: f.share(0.05), LostReceipts: f.share(0.03),
+		Tencent: smssim.Tencent{SecretID: f.TencentSecretID, SecretKey: f.TencentSecretKey, AppID: f.TencentAppID, Templates: f.TencentTemplate,
+			VariableLimit: f.TencentVariableLimit, Echo: f.TencentEcho, TopLevel: f.TencentTopLevel, DailyLimit: f.TencentDailyLimit, ReceiptTo: f.TencentReceiptTo},
+		MAS: smssim.MAS{ECName: f.MasECName, APID: f.MasAPID, SecretKey: f.MasSecretKey, Sign: f.MasSign, Templates: f.MasTemplate,
+			WantSecret: f.MasWantSecret, Misspelt: f.MasMisspelt, Wrapped: f.MasWrapped, ReceiptTo: f.MasReceiptTo},
 	}
 }

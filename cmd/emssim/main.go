@@ -59,7 +59,9 @@ func serve(ctx context.Context, f flags, stdout io.Writer) error {
 
 	mux := http.NewServeMux()
 	mux.Handle("/sim/", ems.ControlHandler())
-	mux.Handle(smssim.PrefixAliyun, sms)
+	for _, prefix := range []string{smssim.PrefixAliyun, smssim.PrefixTencent, smssim.PrefixMAS} {
+		mux.Handle(prefix, sms)
+	}
 	mux.Handle("/", ems)
 
 	ln, err := net.Listen("tcp", f.Listen)
@@ -67,8 +69,8 @@ func serve(ctx context.Context, f flags, stdout io.Writer) error {
 		return err
 	}
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	fmt.Fprintf(stdout, "emssim: EMS at http://%s%s, SMS at http://%s%s, ledger at http://%s/sim/ledger, %g simulated seconds a second\n",
-		ln.Addr(), emssim.PathOpen, ln.Addr(), smssim.PrefixAliyun, ln.Addr(), f.Speed)
+	fmt.Fprintf(stdout, "emssim: EMS at http://%s%s, SMS at http://%s%s, %s and %s, ledger at http://%s/sim/ledger, %g simulated seconds a second\n",
+		ln.Addr(), emssim.PathOpen, ln.Addr(), smssim.PrefixAliyun, smssim.PrefixTencent, smssim.PrefixMAS, ln.Addr(), f.Speed)
 
 	work, stop := context.WithCancel(ctx)
 	var loops sync.WaitGroup
@@ -98,13 +100,14 @@ func shutdown(srv *http.Server) error {
 	return err
 }
 
-// smsFault takes faults for APIs named "aliyun:…"; "aliyun:" alone means all of that gateway.
+// smsFault takes faults for APIs named "aliyun:…", "tencent:…" and "mas:…"; without what follows the colon they mean all of
+// that gateway.
 func smsFault(sms *smssim.Gateway, in emssim.Fault) (bool, error) {
-	action, ok := strings.CutPrefix(in.API, "aliyun:")
+	gateway, action, ok := strings.Cut(in.API, ":")
 	if !ok {
 		return false, nil
 	}
-	f := smssim.Fault{API: action, Kind: smssim.FaultKind(in.Kind), Rate: in.Rate, Count: in.Count, Delay: in.Delay, Carried: in.Carried}
+	f := smssim.Fault{Gateway: gateway, API: action, Kind: smssim.FaultKind(in.Kind), Rate: in.Rate, Count: in.Count, Delay: in.Delay, Carried: in.Carried}
 	if err := f.Check(); err != nil {
 		return true, err
 	}

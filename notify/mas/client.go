@@ -22,6 +22,7 @@ import (
 var (
 	_ notify.Gateway       = (*Client)(nil)
 	_ notify.ReceiptReader = (*Client)(nil)
+	_ notify.Puller        = (*Client)(nil)
 )
 
 // A Client is one interface account. It may be used by any number of goroutines.

@@ -28,6 +28,7 @@ type Config struct {
 	TemplatePath string // tmpsubmit
 	TextPath     string // norsubmit; submit on the https interfaces
 	ReportPath   string // report
+	Pulls        bool   // fetch the reports, where the account cannot have them pushed
 	AddSerial    string // own digits after the service code; mostly none
 	SecretInBody bool   // some provinces want secretKey in the body; over plain http that discloses it
 

@@ -96,9 +96,12 @@ func receipt(r report) notify.Receipt {
 	return got
 }
 
-// Pull fetches the reports that wait at the gateway. Whether it hands out each of them once only is not known (C.4), so
+// Pull fetches the reports that wait at the gateway, if the account is set to. Whether it hands out each of them once only is not known (C.4), so
 // they are to be stored before anything else. Fetching sends the secret.
 func (c *Client) Pull(ctx context.Context) ([]notify.Receipt, error) {
+	if !c.cfg.Pulls {
+		return nil, nil
+	}
 	body, err := wrap(map[string]string{"ecName": c.cfg.ECName, "apId": c.cfg.APID, "secretKey": c.cfg.SecretKey})
 	if err != nil {
 		return nil, err

@@ -55,7 +55,12 @@ func TestPull(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 23, 10, 0, 0, 0, beijing)
 	sim, url := simulate(t, smssim.Config{Now: func() time.Time { return at }})
-	c := newClient(t, config(url))
+	cfg := config(url)
+	if list, err := newClient(t, cfg).Pull(t.Context()); err != nil || list != nil {
+		t.Errorf("not set to pull: %v, %v", list, err)
+	}
+	cfg.Pulls = true
+	c := newClient(t, cfg)
 	sim.Next(smssim.LoseReply)
 	c.Send(t.Context(), sms())
 	if list, err := c.Pull(t.Context()); err != nil || len(list) != 0 {
@@ -66,7 +71,6 @@ func TestPull(t *testing.T) {
 	if err != nil || len(list) != 1 || !list[0].Success || list[0].Phone.Reveal() != phone || list[0].ProviderID == "" || !list[0].SubmittedAt.Equal(at.Add(-time.Minute)) {
 		t.Errorf("Pull = %v, %v", list, err)
 	}
-	cfg := config(url)
 	cfg.SecretKey = "another"
 	if _, err := newClient(t, cfg).Pull(t.Context()); err == nil || sendError(t, err).Class != notify.Configuration {
 		t.Errorf("with another secret: %v", err)

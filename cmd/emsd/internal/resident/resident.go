@@ -39,21 +39,24 @@ type Receipts interface {
 	Append(ctx context.Context, gateway string, receipts []notify.Receipt) error
 }
 
-// A ReceiptParser reads what one gateway posts.
-type ReceiptParser func(body []byte) ([]notify.Receipt, error)
+// A ReceiptForm is how one gateway posts receipts, and the answer that it wants to hear.
+type ReceiptForm struct {
+	Parse  func(body []byte) ([]notify.Receipt, error)
+	Answer string
+}
 
 type face struct {
 	cfg      Config
 	hints    Hints
 	receipts Receipts
-	parsers  map[string]ReceiptParser
+	forms    map[string]ReceiptForm
 	clock    courier.Clock
 	log      *slog.Logger
 }
 
 // New returns the handler of the public listener.
-func New(cfg Config, hints Hints, receipts Receipts, parsers map[string]ReceiptParser, clock courier.Clock, log *slog.Logger) http.Handler {
-	f := &face{cfg, hints, receipts, parsers, clock, log}
+func New(cfg Config, hints Hints, receipts Receipts, forms map[string]ReceiptForm, clock courier.Clock, log *slog.Logger) http.Handler {
+	f := &face{cfg, hints, receipts, forms, clock, log}
 	mux := http.NewServeMux()
 	// EMS: 040002, one scan
 	mux.Handle("POST /ems/push", web.LimitBody(maxPush, http.HandlerFunc(f.push)))
@@ -91,8 +94,8 @@ func (f *face) answerPush(w http.ResponseWriter, p ems.Push, ok bool) {
 
 // receipt stores and answers; what the receipts mean is worked out later, for the gateway waits 700 ms at most.
 func (f *face) receipt(w http.ResponseWriter, r *http.Request) {
-	parse := f.known(r)
-	if parse == nil {
+	form, known := f.known(r)
+	if !known {
 		http.NotFound(w, r)
 		return
 	}
@@ -101,7 +104,7 @@ func (f *face) receipt(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too large", http.StatusRequestEntityTooLarge)
 		return
 	}
-	receipts, err := parse(body)
+	receipts, err := form.Parse(body)
 	if err != nil {
 		f.log.Warn("receipts not understood", "gateway", r.PathValue("gateway"), "error", err)
 		http.Error(w, "not understood", http.StatusBadRequest)
@@ -112,28 +115,30 @@ func (f *face) receipt(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "try again", http.StatusServiceUnavailable)
 		return
 	}
-	taken(w)
+	taken(w, form)
 }
 
 // probe answers the console of the gateway, which asks whether the address works.
 func (f *face) probe(w http.ResponseWriter, r *http.Request) {
-	if f.known(r) == nil {
+	form, known := f.known(r)
+	if !known {
 		http.NotFound(w, r)
 		return
 	}
-	taken(w)
+	taken(w, form)
 }
 
-func taken(w http.ResponseWriter) {
+func taken(w http.ResponseWriter, form ReceiptForm) {
 	w.Header().Set("Content-Type", "application/json")
-	io.WriteString(w, `{"code":0,"msg":"接收成功"}`)
+	io.WriteString(w, form.Answer)
 }
 
-// known returns the gateway's parser when the address is the secret one; otherwise it does not tell which part is wrong.
-func (f *face) known(r *http.Request) ReceiptParser {
+// known returns the gateway's form when the address is the secret one; otherwise it does not tell which part is wrong.
+func (f *face) known(r *http.Request) (ReceiptForm, bool) {
 	want, got := f.cfg.ReceiptSecret, r.PathValue("secret")
 	if want == "" || subtle.ConstantTimeCompare([]byte(want), []byte(got)) != 1 {
-		return nil
+		return ReceiptForm{}, false
 	}
-	return f.parsers[r.PathValue("gateway")]
+	form, known := f.forms[r.PathValue("gateway")]
+	return form, known
 }
