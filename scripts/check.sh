@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything that must hold before a commit: format, vet, staticcheck, migration numbers, and all tests under the race
 # detector on one private PostgreSQL. The last line is "N passed, N failed"; the exit code is 0 only if none failed.
-# Arguments go to go test instead of ./... (scripts/check.sh ./courier/... -run Fee).
+# Arguments go to go test instead of ./... (scripts/check.sh ./courier/... -run Fee); without any, the module
+# notify/sigcheck is tested, too.
 set -uo pipefail
 export LC_ALL=C.UTF-8
 cd "$(dirname "$0")/.." || exit 1
@@ -25,10 +26,12 @@ check() { # name, command…: a command that fails, or says anything, is a fault
 }
 
 format() { find . -name '*.go' -not -path './bin/*' -print0 | xargs -0 gofmt -l; }
+in_sigcheck() { (cd notify/sigcheck && "$@"); }
 twin_migrations() { find migrations -maxdepth 1 -name '*.sql' -printf '%f\n' | cut -d_ -f1 | sort | uniq -d; }
 
 # First the modules and the build, so that what they say of downloads is not taken for a fault.
 go mod download || faults=$((faults + 1))
+[ $# -gt 0 ] || in_sigcheck go mod download || faults=$((faults + 1))
 check "gofmt: these files are not formatted" format
 check "go vet" go vet ./...
 check "staticcheck" go tool staticcheck ./...
@@ -37,8 +40,9 @@ check "migrations: no two of one number" twin_migrations
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 if go build -o "$work/server" ./migrations/dbtest/server; then
-	[ $# -gt 0 ] || set -- ./...
-	"$work/server" -- go test -json -race -timeout 20m "$@" | awk -v faults="$faults" -f scripts/tests.awk
+	signers=true
+	[ $# -gt 0 ] || { set -- ./... && signers="in_sigcheck go test -json -timeout 5m ./..."; }
+	{ $signers && signed=0 || signed=1; "$work/server" -- go test -json -race -timeout 20m "$@" && [ "$signed" -eq 0 ]; } | awk -v faults="$faults" -f scripts/tests.awk
 	codes=("${PIPESTATUS[@]}")
 	[ "${codes[0]}" -eq 0 ] && [ "${codes[1]}" -eq 0 ]
 else

@@ -42,6 +42,13 @@ func newRequest(host, action, version, date, nonce string, params map[string]str
 	return r
 }
 
+// Authorization is the header of that name for a POST with params in the query, an empty body and headers, whose names are
+// lower-case and of which all are signed (A.5). The client signs by the same steps; notify/sigcheck holds them against the
+// vendor's.
+func Authorization(keyID, secret string, headers, params map[string]string) string {
+	return request{method: "POST", query: encode(params, "%20"), headers: headers}.authorization(keyID, secret)
+}
+
 // canonical is the request as both sides hash it. The path is "/" for every RPC call, wherever a proxy or a simulator
 // mounts the gateway.
 func (r request) canonical() string {
