@@ -21,10 +21,11 @@ const (
 	OptedOut  Action = "opted_out"   // the number does not want messages
 	Duplicate Action = "duplicate"   // this milestone has been told
 	NotInHand Action = "not_in_hand" // "delivered" to a door, a locker or a stranger (I-7)
+	Capped    Action = "capped"      // the number has had enough for today; tomorrow, see Until
 )
 
 // Actions lists every action, for counters that start at zero.
-var Actions = []Action{Send, Hold, Merge, Withdrawn, Late, TooLate, OptedOut, Duplicate, NotInHand}
+var Actions = []Action{Send, Hold, Merge, Withdrawn, Late, TooLate, OptedOut, Duplicate, NotInHand, Capped}
 
 // A Verdict says what becomes of a message, and why in words for a clerk; it is stored and counted.
 type Verdict struct {
@@ -58,6 +59,9 @@ type Policy struct {
 	// Useful is how long after the event a message is still worth sending. Held is useful through its last day when
 	// that is known.
 	Useful map[Milestone]time.Duration
+	// DailyCap is the most messages a number gets in a day of Beijing, over all its deliveries; 0 is no limit. Those with a
+	// deadline go all the same.
+	DailyCap int
 	// InHand lists the recipient classes after which "delivered" may be said (I-7) when the event does not tell what the
 	// class means; after any other a clerk looks first. It holds "unstated" because the carrier may leave the code out; the
 	// text then says whose word it is and whom to call.
@@ -80,8 +84,20 @@ func DefaultPolicy() Policy {
 			Returned:       7 * 24 * time.Hour,
 			Cancelled:      72 * time.Hour,
 		},
-		InHand: []string{"self", "collected", "unstated"},
+		DailyCap: 8, // below the gateways' own limits: three permits of one family on one day are nine
+		InHand:   []string{"self", "collected", "unstated"},
 	}
+}
+
+// hasDeadline reports whether the resident has to do something by a day: a message that no cap holds back.
+func (m Milestone) hasDeadline() bool { return m == PaymentDue || m == Held }
+
+// Cap holds a message back that may be sent now, when its number has had sent messages today.
+func (p Policy) Cap(m Milestone, sent int, now time.Time) (Verdict, bool) {
+	if p.DailyCap == 0 || sent < p.DailyCap || m.hasDeadline() {
+		return Verdict{}, false
+	}
+	return Verdict{Action: Capped, Reason: fmt.Sprintf("该号码今天已发送 %d 条，达到每日上限，次日再决定", sent), Until: nextMinute(now, 0)}, true
 }
 
 // Decide says what becomes of a message now. It is asked when the message is due and again after every wait.

@@ -365,3 +365,33 @@ func TestAPasswordThatWaitsIsACaseOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestCapHoldsUntilTheNextDayOfBeijing(t *testing.T) {
+	t.Parallel()
+	p := DefaultPolicy()
+	p.DailyCap = 3
+	late := time.Date(2026, 11, 23, 23, 59, 59, 0, beijing)
+	tests := []struct {
+		name string
+		m    Milestone
+		cap  int
+		sent int
+		now  time.Time
+		want time.Time // zero: may go
+	}{
+		{"below", Delivered, 3, 2, noon, time.Time{}},
+		{"reached", Delivered, 3, 3, noon, time.Date(2026, 11, 24, 0, 0, 0, 0, beijing)},
+		{"beyond", OutForDelivery, 3, 9, noon, time.Date(2026, 11, 24, 0, 0, 0, 0, beijing)},
+		{"a second before midnight in Beijing", Delivered, 3, 3, late.UTC(), time.Date(2026, 11, 24, 0, 0, 0, 0, beijing)},
+		{"a last day to collect", Held, 3, 9, noon, time.Time{}},
+		{"a bill to pay", PaymentDue, 3, 9, noon, time.Time{}},
+		{"no cap", Delivered, 0, 99, noon, time.Time{}},
+	}
+	for _, tt := range tests {
+		p.DailyCap = tt.cap
+		v, over := p.Cap(tt.m, tt.sent, tt.now)
+		if over == tt.want.IsZero() || over && (v.Action != Capped || !v.Until.Equal(tt.want) || v.Reason == "") {
+			t.Errorf("%s: %+v, %t; want until %v", tt.name, v, over, tt.want)
+		}
+	}
+}

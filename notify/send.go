@@ -67,9 +67,6 @@ type Options struct {
 	// default none: a duplicate is a nuisance, and the next news follows by itself (dossier E.3).
 	ResendIfAbsent map[Milestone]bool
 
-	// OptedOut tells which deliveries belong to numbers that want no messages; nil: none.
-	OptedOut func(ctx context.Context, deliveries []uuid.UUID) (map[uuid.UUID]bool, error)
-
 	Hook func(point string) // tests stop the process in it; see SendPoints
 }
 
@@ -216,6 +213,11 @@ func (r *sendRound) claim(ctx context.Context, now, wall time.Time) (claimed int
 		}
 		var cases []courier.NewCase
 		send, parkings, cases = r.sort(jobs, now, wall)
+		var capped []parking
+		if send, capped, err = r.keepCaps(ctx, tx, send, now); err != nil {
+			return err
+		}
+		parkings = append(parkings, capped...)
 		begun, waiting, err := insertAttempts(ctx, tx, send, now, wall)
 		if err != nil {
 			return err
@@ -249,21 +251,29 @@ func (r *sendRound) situate(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob) e
 	if err := readPast(ctx, tx, jobs); err != nil {
 		return err
 	}
-	if r.opts.OptedOut == nil {
-		return nil
+	return readRefusals(ctx, tx, jobs)
+}
+
+// keepCaps parks what would be too much for a number today. The numbers stay locked until the attempts are committed, so
+// that senders beside each other count each other's.
+func (r *sendRound) keepCaps(ctx context.Context, tx *sqlx.Tx, send []*sendJob, now time.Time) (kept []*sendJob, parkings []parking, err error) {
+	if r.opts.Policy.DailyCap == 0 || len(send) == 0 {
+		return send, nil, nil
 	}
-	ids := make([]uuid.UUID, len(jobs))
-	for i, j := range jobs {
-		ids[i] = j.DeliveryID
-	}
-	out, err := r.opts.OptedOut(ctx, ids)
+	sent, err := sentToday(ctx, tx, send, nextMinute(now, 0).AddDate(0, 0, -1))
 	if err != nil {
-		return fmt.Errorf("read who wants no messages: %w", err)
+		return nil, nil, fmt.Errorf("count what numbers had today: %w", err)
 	}
-	for _, j := range jobs {
-		j.optedOut = out[j.DeliveryID]
+	for _, j := range send {
+		number := string(j.Number)
+		if v, over := r.opts.Policy.Cap(j.Milestone, sent[number], now); over && number != "" {
+			parkings = append(parkings, parking{id: j.ID, milestone: j.Milestone, state: queued, verdict: v.Action, reason: v.Reason, notBefore: v.Until})
+			continue
+		}
+		sent[number]++
+		kept = append(kept, j)
 	}
-	return nil
+	return kept, parkings, nil
 }
 
 // inFlightWait is how long a message waits for one of the same delivery that is at a gateway this moment, so that they

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"emsd/courier"
+	"emsd/courier/vault"
 
 	"github.com/google/uuid"
 	"github.com/lib/pq"
@@ -630,10 +631,116 @@ func TestOptedOutNumbersGetNothing(t *testing.T) {
 	w := newWorld(t)
 	g := &fakeGateway{name: "a"}
 	id := w.news(courier.Held, courier.EventData{})
-	w.run(w.sender(w.gateways(g), Options{OptedOut: func(_ context.Context, ids []uuid.UUID) (map[uuid.UUID]bool, error) {
-		return map[uuid.UUID]bool{id: true}, nil
-	}}))
+	other := w.news(courier.Held, courier.EventData{})
+	list := NewRefusals(w.db, w.vault)
+	if added, err := list.Add(t.Context(), vault.Conceal("+86 "+phoneOf(0)), Refusal{Source: "reply", By: "emsd", Why: "回复TD", Since: noon}); err != nil || !added {
+		t.Fatalf("Add = %t, %v", added, err)
+	}
+	w.run(w.sender(w.gateways(g), Options{}))
 	w.wantMessage(id, Held, state{suppressed, OptedOut, 0})
+	w.wantMessage(other, Held, state{accepted, Send, 1})
+
+	if lifted, err := list.Lift(t.Context(), vault.Conceal(phoneOf(0)), "operator:a", "本人要求恢复", noon); err != nil || !lifted {
+		t.Fatalf("Lift = %t, %v", lifted, err)
+	}
+	w.move(id, courier.Delivered, courier.EventData{Receiver: "self"})
+	w.plan()
+	w.run(w.sender(w.gateways(g), Options{}))
+	w.wantMessage(id, Delivered, state{accepted, Send, 1})
+}
+
+func TestRefusalsAreKeptWithWhoAndWhy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	list := NewRefusals(w.db, w.vault)
+	r := Refusal{Source: "wrong_person", By: "operator:a", Why: "机主称不是本人", Since: noon}
+	for _, want := range []bool{true, false} { // a second time changes nothing
+		if added, err := list.Add(t.Context(), vault.Conceal(phoneOf(7)), r); err != nil || added != want {
+			t.Errorf("Add = %t, %v; want %t", added, err, want)
+		}
+	}
+	if got, err := list.Has(t.Context(), vault.Conceal(phoneOf(7))); err != nil || !got {
+		t.Errorf("Has = %t, %v", got, err)
+	}
+	if lifted, err := list.Lift(t.Context(), vault.Conceal(phoneOf(8)), "operator:a", "x", noon); err != nil || lifted {
+		t.Errorf("a number that is not on the list is lifted: %v", err)
+	}
+	if lifted, err := list.Lift(t.Context(), vault.Conceal(phoneOf(7)), "operator:b", "换号", noon.Add(time.Hour)); err != nil || !lifted {
+		t.Fatalf("Lift = %t, %v", lifted, err)
+	}
+	if got, err := list.Has(t.Context(), vault.Conceal(phoneOf(7))); err != nil || got {
+		t.Errorf("after lifting Has = %t, %v", got, err)
+	}
+	all, err := list.All(t.Context())
+	if err != nil || len(all) != 1 || all[0].Why != r.Why || all[0].LiftedBy != "operator:b" || all[0].LiftedAt == nil {
+		t.Errorf("All = %+v, %v", all, err)
+	}
+	if n := w.count(`SELECT count(*) FROM audit WHERE action IN ('do_not_send.add', 'do_not_send.lift')`); n != 2 {
+		t.Errorf("%d entries in the audit, want 2", n)
+	}
+	for _, bad := range []Refusal{{Source: "mood", By: "a", Why: "b", Since: noon}, {Source: "clerk", Why: "b", Since: noon}, {Source: "clerk", By: "a", Since: noon}} {
+		if _, err := list.Add(t.Context(), vault.Conceal(phoneOf(9)), bad); err == nil {
+			t.Errorf("%+v is taken", bad)
+		}
+	}
+	if _, err := list.Add(t.Context(), vault.Conceal("12345"), r); err == nil {
+		t.Error("what is no number is taken")
+	}
+}
+
+// A number with many permits gets its cap and no more, whoever sends; what has a
+// deadline goes all the same; the rest goes the next day.
+func TestDailyCapHoldsUnderTwoSenders(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	g := &fakeGateway{name: "a"}
+	gateways := w.gateways(g)
+	policy := DefaultPolicy()
+	policy.DailyCap = 3
+	opts := Options{Policy: &policy, Chunk: 2}
+	var moving []uuid.UUID
+	for range 10 {
+		moving = append(moving, w.newsTo(phoneOf(1), courier.InTransit))
+	}
+	other := w.newsTo(phoneOf(2), courier.InTransit)
+	senders := []*Sender{w.sender(gateways, opts), w.sender(gateways, opts)}
+	day := func() {
+		for range 12 { // attempts of one text wait for each other
+			var wg sync.WaitGroup
+			for _, s := range senders {
+				wg.Go(func() { w.run(s) })
+			}
+			wg.Wait()
+			w.pass(10 * time.Second)
+		}
+	}
+	to := func(number string) (n int) {
+		for _, s := range g.ledger {
+			if s.Phone.Reveal() == number {
+				n++
+			}
+		}
+		return n
+	}
+	day()
+	if to(phoneOf(1)) != 3 || to(phoneOf(2)) != 1 {
+		t.Errorf("%d and %d sent, want 3 and 1", to(phoneOf(1)), to(phoneOf(2)))
+	}
+	if n := w.count(`SELECT count(*) FROM messages WHERE verdict = 'capped' AND state = 'queued' AND not_before > $1`, noon); n != 7 {
+		t.Errorf("%d are held back, want 7", n)
+	}
+	held := w.newsTo(phoneOf(1), courier.Held)
+	day()
+	w.wantMessage(held, Held, state{accepted, Send, 1})
+	w.wantMessage(other, HandedOver, state{accepted, Send, 1})
+	w.pass(21 * time.Hour) // nine in the morning
+	day()
+	if to(phoneOf(1)) != 7 {
+		t.Errorf("%d sent by the next day, want 3 + 1 + 3", to(phoneOf(1)))
+	}
+	if len(moving) != 10 {
+		t.Fatal("ten deliveries are wanted")
+	}
 }
 
 func TestLogGatewayAndMetrics(t *testing.T) {

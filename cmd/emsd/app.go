@@ -140,6 +140,7 @@ func (a *app) makeNotify() error {
 	if policy.Quiet, err = notify.ParseWindow(a.cfg.QuietHours); err != nil {
 		return fmt.Errorf("EMSD_QUIET_HOURS: %w", err)
 	}
+	policy.DailyCap = a.cfg.DailyCap
 	metrics := notify.NewMetrics(a.reg, gateways)
 	opts := a.cfg.notifyOptions(&policy)
 	a.planner = notify.NewPlanner(a.db, a.clock, a.log, metrics)

@@ -46,6 +46,7 @@ type Config struct {
 	Aliyun         Aliyun    `envPrefix:"SMS_ALIYUN_"`
 	Tencent        Tencent   `envPrefix:"SMS_TENCENT_"`
 	MAS            MAS       `envPrefix:"SMS_MAS_"`
+	DailyCap       int       `env:"SMS_DAILY_CAP" envDefault:"8"`
 	ResendIfAbsent []string  `env:"SMS_RESEND_IF_ABSENT"`
 	ReceiptSecret  secret    `env:"SMS_RECEIPT_SECRET"`
 	QuietHours     string    `env:"QUIET_HOURS" envDefault:"21:00-08:00"`
@@ -331,6 +332,9 @@ func (c *Config) checkSMS(bad func(string, ...any)) {
 		default:
 			bad("EMSD_SMS: %q is not a gateway: aliyun, mas, tencent, log", g)
 		}
+	}
+	if c.DailyCap < 0 {
+		bad("EMSD_SMS_DAILY_CAP: a number of messages is wanted; 0 is no limit")
 	}
 	for _, m := range c.ResendIfAbsent {
 		if !slices.Contains(notify.Milestones, notify.Milestone(m)) {

@@ -44,6 +44,7 @@ func TestConfigNamesEverythingThatIsWrong(t *testing.T) {
 		{"mas without account", required("EMSD_SMS=mas"), []string{"EMSD_SMS_MAS_URL is required", "EMSD_SMS_MAS_SIGN is required"}},
 		{"mas over plain http, as most accounts have it", required("EMSD_SMS=mas,log", "EMSD_SMS_MAS_URL=http://112.35.1.155:1992/sms/", "EMSD_SMS_MAS_EC_NAME=x",
 			"EMSD_SMS_MAS_AP_ID=x", "EMSD_SMS_MAS_SECRET_KEY=x", "EMSD_SMS_MAS_SIGN=x", "EMSD_SMS_MAS_SIGN_NAME=x", "EMSD_SMS_MAS_TEXTS=true"), nil},
+		{"a cap below nothing", required("EMSD_SMS_DAILY_CAP=-1"), []string{"EMSD_SMS_DAILY_CAP"}},
 		{"a gateway that nobody knows", required("EMSD_SMS=pigeon"), []string{`"pigeon" is not a gateway`}},
 		{"a milestone that nobody knows", required("EMSD_SMS_RESEND_IF_ABSENT=held,lunch"), []string{`EMSD_SMS_RESEND_IF_ABSENT: "lunch" is no milestone`}},
 		{"templates that are no JSON", required("EMSD_SMS=log", "EMSD_SMS_ALIYUN_TEMPLATES={"), nil}, // not used, not read

@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"tracking":           {"courier", "courier/vault", "courier/audit", "tracking/calendar"}, // a decision about a code is audited where it is made
 	"tracking/calendar":  {},
 	"tracking/tracetest": {"courier", "courier/vault"},
-	"notify":             {"courier", "courier/vault"},
+	"notify":             {"courier", "courier/vault", "courier/audit"}, // a refusal is audited where it is kept
 	"notify/post":        {"notify"},
 	"notify/aliyun":      {"notify", "notify/post", "courier", "courier/vault"},
 	"notify/mas":         {"notify", "notify/post", "courier/vault"},

@@ -40,6 +40,7 @@ type cli struct {
 	Token       tokenCmd       `cmd:"" help:"Create, list or revoke API tokens."`
 	Code        codeCmd        `cmd:"" help:"Codes of EMS's that nobody knows, and what was decided about them."`
 	Refold      refoldCmd      `cmd:"" help:"Compute anew what stored scans mean, after a table or a policy was mended."`
+	DoNotSend   doNotSendCmd   `cmd:"" name:"do-not-send" help:"Numbers that want no messages."`
 	VerifyAudit verifyAuditCmd `cmd:"" name:"verify-audit" help:"Check the audit chain, in the database or in an export."`
 	RotateKey   rotateKeyCmd   `cmd:"" name:"rotate-key" help:"Make a new data key and seal everything under it; may be stopped and run again."`
 	Purge       purgeCmd       `cmd:"" help:"Make partitions ahead and drop what nobody needs any more."`
