@@ -24,9 +24,14 @@ type Finder interface {
 	Questions() Questions
 }
 
+// A Templated gateway sends by templates that its vendor has approved.
+type Templated interface {
+	HasTemplate(m Milestone) bool // a milestone, or one of PasswordTemplates
+}
+
 // Questions say when a gateway is asked about an attempt, and what its silence is worth (dossier E.3).
 type Questions struct {
-	After []time.Duration // counted from the attempt's start
+	After []time.Duration // at least one, counted from the attempt's start
 	Proof bool            // Absent after the last question: the gateway never took it
 }
 

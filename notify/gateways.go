@@ -2,6 +2,7 @@ package notify
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,6 +43,16 @@ func NewGateways(list ...Gateway) (*Gateways, error) {
 	return &Gateways{list: list, stops: make(map[stopKey]time.Time), away: make(map[string]int)}, nil
 }
 
+// MissingTemplates lists what a gateway has no template for: those messages take another one, or wait. With passwords the
+// texts that tell one are wanted too.
+func MissingTemplates(g Templated, passwords bool) []Milestone {
+	wanted := Milestones
+	if passwords {
+		wanted = slices.Concat(wanted, PasswordTemplates)
+	}
+	return slices.DeleteFunc(slices.Clone(wanted), g.HasTemplate)
+}
+
 // find gives the gateway of an attempt; nil when it is configured no more.
 func (g *Gateways) find(name string) Gateway {
 	for _, candidate := range g.list {
@@ -52,12 +63,14 @@ func (g *Gateways) find(name string) Gateway {
 	return nil
 }
 
-// pick gives the gateway for a message: the first that is not stopped, unless it could not be reached unsentLimit
-// times for this message. When all are stopped it tells when the first of them is tried again.
+// pick gives the gateway for a message: the first that is not stopped and has a template for it, unless it could not be
+// reached unsentLimit times for this message. When none has a template, the first is asked, so that its refusal is told;
+// when all are stopped it tells when the first of them is tried again.
 func (g *Gateways) pick(milestone Milestone, unsentAt map[string]int, wall time.Time) (best Gateway, again time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	turns := 0
+	var without Gateway
 	for _, candidate := range g.list {
 		if until := g.stoppedUntil(candidate.Name(), milestone); until.After(wall) {
 			if again.IsZero() || until.Before(again) {
@@ -65,9 +78,18 @@ func (g *Gateways) pick(milestone Milestone, unsentAt map[string]int, wall time.
 			}
 			continue
 		}
+		if t, ok := candidate.(Templated); ok && !t.HasTemplate(milestone) {
+			if without == nil {
+				without = candidate
+			}
+			continue
+		}
 		if n := unsentAt[candidate.Name()] / unsentLimit; best == nil || n < turns {
 			best, turns = candidate, n
 		}
+	}
+	if best == nil && again.IsZero() {
+		return without, again
 	}
 	return best, again
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -809,3 +810,34 @@ func TestI5_DatabaseRefusesASecond(t *testing.T) {
 		}
 	}
 }
+
+// A gateway without a template for a text is passed over without a word; when none has one, the message waits.
+func TestGatewayWithoutTemplateIsPassedOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	refuse := func(SMS) (bool, error) {
+		return false, &SendError{Class: Configuration, ThisTemplate: true, Code: "no_template"}
+	}
+	a := &templatedGateway{fakeGateway{name: "a", script: refuse}, []Milestone{Held}}
+	b := &templatedGateway{fakeGateway{name: "b"}, []Milestone{HandedOver}}
+	gateways := w.gateways(a, b)
+	told, waiting := w.news(courier.InTransit, courier.EventData{}), w.news(courier.OutForDelivery, courier.EventData{})
+	s := w.sender(gateways, Options{})
+	for range 5 {
+		w.run(s)
+		w.pass(time.Second)
+	}
+	w.wantAttempts(told, "b accepted")
+	w.wantAttempts(waiting, "a rejected") // once: then it waits
+	w.wantMessage(waiting, OutForDelivery, state{queued, Send, 1}) // and its reason names the template
+	if got := MissingTemplates(b, true); len(got) != len(Milestones)+len(PasswordTemplates)-1 || slices.Contains(got, HandedOver) {
+		t.Errorf("b lacks %v", got)
+	}
+}
+
+type templatedGateway struct {
+	fakeGateway
+	has []Milestone
+}
+
+func (g *templatedGateway) HasTemplate(m Milestone) bool { return slices.Contains(g.has, m) }

@@ -126,7 +126,7 @@ func (a *app) makeNotify() error {
 			if err != nil {
 				return err
 			}
-			for _, m := range g.MissingTemplates(a.cfg.EMS.DeliveryPassword) {
+			for _, m := range notify.MissingTemplates(g, a.cfg.EMS.DeliveryPassword) {
 				a.log.Warn("an SMS gateway has no usable template for a milestone: its messages take another gateway, or wait", "gateway", name, "milestone", m)
 			}
 			list = append(list, g)
@@ -150,14 +150,14 @@ func (a *app) makeNotify() error {
 	return nil
 }
 
-// A templated gateway sends by templates that its vendor has approved.
-type templated interface {
+// A vendor is a gateway with an account.
+type vendor interface {
 	notify.Gateway
-	MissingTemplates(passwords bool) []notify.Milestone
+	notify.Templated
 }
 
 // makeGateway makes the client of one vendor's account.
-func (a *app) makeGateway(name string) (templated, error) {
+func (a *app) makeGateway(name string) (vendor, error) {
 	switch c := a.cfg; name {
 	case "aliyun":
 		templates, err := readTemplates(c.Aliyun.Templates)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 
 	"emsd/notify"
 	"emsd/notify/post"
@@ -14,6 +13,7 @@ import (
 
 var (
 	_ notify.Gateway       = (*Client)(nil)
+	_ notify.Templated     = (*Client)(nil)
 	_ notify.Finder        = (*Client)(nil)
 	_ notify.ReceiptReader = (*Client)(nil)
 )
@@ -47,21 +47,8 @@ func (c *Client) Name() string { return "aliyun" }
 // Close closes the connections that are idle.
 func (c *Client) Close() { c.post.Close() }
 
-// MissingTemplates lists what has no approved template: those messages wait, or take another gateway. With passwords the
-// texts that tell one are wanted too.
-func (c *Client) MissingTemplates(passwords bool) []notify.Milestone {
-	wanted := notify.Milestones
-	if passwords {
-		wanted = slices.Concat(wanted, notify.PasswordTemplates)
-	}
-	var missing []notify.Milestone
-	for _, m := range wanted {
-		if c.cfg.Templates[string(m)] == "" {
-			missing = append(missing, m)
-		}
-	}
-	return missing
-}
+// HasTemplate reports whether a template is configured for a text.
+func (c *Client) HasTemplate(m notify.Milestone) bool { return c.cfg.Templates[string(m)] != "" }
 
 // A reply is a well-formed answer.
 type reply struct {

@@ -453,7 +453,7 @@ func TestConfigNamesWhatIsWrong(t *testing.T) {
 		t.Errorf("error quotes a secret: %v", err)
 	}
 	c := newClient(t, func() Config { c := config(""); delete(c.Templates, "held"); return c }())
-	if diff := cmp.Diff([]notify.Milestone{notify.Held}, c.MissingTemplates(false)); diff != "" {
+	if diff := cmp.Diff([]notify.Milestone{notify.Held}, notify.MissingTemplates(c, false)); diff != "" {
 		t.Errorf("missing templates (-want +got):\n%s", diff)
 	}
 	s := sms()

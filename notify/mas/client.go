@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -21,6 +20,7 @@ import (
 
 var (
 	_ notify.Gateway       = (*Client)(nil)
+	_ notify.Templated     = (*Client)(nil)
 	_ notify.ReceiptReader = (*Client)(nil)
 	_ notify.Puller        = (*Client)(nil)
 )
@@ -50,16 +50,9 @@ func (c *Client) Name() string { return "mas" }
 // Close closes the connections that are idle.
 func (c *Client) Close() { c.post.Close() }
 
-// MissingTemplates lists what can be sent neither by template nor as a text: those messages wait, or take another gateway.
-// With passwords the texts that tell one are wanted too.
-func (c *Client) MissingTemplates(passwords bool) []notify.Milestone {
-	wanted := notify.Milestones
-	if passwords {
-		wanted = slices.Concat(wanted, notify.PasswordTemplates)
-	}
-	return slices.DeleteFunc(slices.Clone(wanted), func(m notify.Milestone) bool {
-		return c.cfg.Texts || c.cfg.Templates[string(m)] != ""
-	})
+// HasTemplate reports whether a text can be sent, by template or as it is.
+func (c *Client) HasTemplate(m notify.Milestone) bool {
+	return c.cfg.Texts || c.cfg.Templates[string(m)] != ""
 }
 
 // A submission is the JSON of C.2. The order is the document's; a field that one of the two kinds lacks is left out.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 
 	"emsd/notify"
@@ -16,6 +15,7 @@ import (
 
 var (
 	_ notify.Gateway       = (*Client)(nil)
+	_ notify.Templated     = (*Client)(nil)
 	_ notify.Finder        = (*Client)(nil)
 	_ notify.ReceiptReader = (*Client)(nil)
 )
@@ -52,16 +52,9 @@ func (c *Client) Name() string { return "tencent" }
 // Close closes the connections that are idle.
 func (c *Client) Close() { c.post.Close() }
 
-// MissingTemplates lists what has no approved template, or one whose variables the account's limit does not let pass:
-// those messages wait, or take another gateway. With passwords the texts that tell one are wanted too.
-func (c *Client) MissingTemplates(passwords bool) []notify.Milestone {
-	wanted := notify.Milestones
-	if passwords {
-		wanted = slices.Concat(wanted, notify.PasswordTemplates)
-	}
-	return slices.DeleteFunc(slices.Clone(wanted), func(m notify.Milestone) bool {
-		return c.cfg.Templates[string(m)] != "" && c.tooLong(m) == ""
-	})
+// HasTemplate reports whether a template is configured for a text, and the account's limit lets its variables pass.
+func (c *Client) HasTemplate(m notify.Milestone) bool {
+	return c.cfg.Templates[string(m)] != "" && c.tooLong(m) == ""
 }
 
 // tooLong names a variable of a text that the account's limit does not let pass.

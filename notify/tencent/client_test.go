@@ -321,7 +321,7 @@ func TestVariableLimitOfTheAccount(t *testing.T) {
 	if e := sendError(t, err); e.Class != notify.Configuration || !e.ThisTemplate || e.Code != "variable_limit" {
 		t.Errorf("Send = %v", e)
 	}
-	missing := c.MissingTemplates(false)
+	missing := notify.MissingTemplates(c, false)
 	if slices.Contains(missing, notify.PaymentDue) || !slices.Contains(missing, notify.HandedOver) {
 		t.Errorf("missing = %v, want those with a waybill number only", missing)
 	}
