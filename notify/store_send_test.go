@@ -828,7 +828,7 @@ func TestGatewayWithoutTemplateIsPassedOver(t *testing.T) {
 		w.pass(time.Second)
 	}
 	w.wantAttempts(told, "b accepted")
-	w.wantAttempts(waiting, "a rejected") // once: then it waits
+	w.wantAttempts(waiting, "a rejected")                          // once: then it waits
 	w.wantMessage(waiting, OutForDelivery, state{queued, Send, 1}) // and its reason names the template
 	if got := MissingTemplates(b, true); len(got) != len(Milestones)+len(PasswordTemplates)-1 || slices.Contains(got, HandedOver) {
 		t.Errorf("b lacks %v", got)
