@@ -113,7 +113,7 @@ func (r *Refusals) lookup(phone vault.Secret) ([]byte, error) {
 			digits = rest
 		}
 	}
-	if !mobile.MatchString(digits) {
+	if !IsMobile(digits) {
 		return nil, fmt.Errorf("a mainland mobile number of 11 digits is wanted")
 	}
 	return r.vault.Lookup(vault.ColumnPhone, digits), nil

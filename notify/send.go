@@ -409,7 +409,9 @@ func (r *sendRound) judge(j *sendJob, failure error) *SendError {
 	return &SendError{Class: Unknown, Code: "unclassified"}
 }
 
-// mobile is a mainland mobile number (dossier F).
+// IsMobile reports whether a text is a mainland mobile number, eleven digits without a prefix (dossier F).
+func IsMobile(text string) bool { return mobile.MatchString(text) }
+
 var mobile = regexp.MustCompile(`^1[3-9][0-9]{9}$`)
 
 // compose unseals number and name and fills in the text.
@@ -419,7 +421,7 @@ func (r *sendRound) compose(j *sendJob) (SMS, *SendError) {
 		r.log.Error("a number cannot be unsealed", "delivery", j.DeliveryID.String(), "err", err)
 		return SMS{}, &SendError{Class: Unsent, Code: codeUnseal}
 	}
-	if !mobile.MatchString(phone.Reveal()) {
+	if !IsMobile(phone.Reveal()) {
 		return SMS{}, &SendError{Class: Recipient, Code: codeNumber}
 	}
 	name, err := r.vault.Unseal(vault.ColumnName, j.DeliveryID, j.Name)

@@ -1,6 +1,8 @@
 package notify
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -158,4 +160,46 @@ func TestReportsWithoutOurID(t *testing.T) {
 		w.receivedFrom("b", g, report(phoneOf(1), "g1", w.clock().Now()))
 		w.wantAttempts(id, "a unknown")
 	})
+}
+
+// An attempt of which no number is known is never taken to be alone: nothing is found by elimination then.
+func TestQuestionKnowsOtherAttemptsToTheNumber(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := &askedGateway{fakeFinder: fakeFinder{fakeGateway{name: "a"}}, queries: map[uuid.UUID]Query{}}
+	gateways := w.gateways(a)
+	before := w.newsTo(phoneOf(1), courier.OutForDelivery)
+	w.run(w.sender(gateways, Options{}))
+	known := "p-" + w.attemptID(before).String()
+	a.script = always(Unknown, false)
+	alone, nameless := w.newsTo(phoneOf(1), courier.InTransit), w.newsTo(phoneOf(2), courier.InTransit)
+	one, two := w.newsTo(phoneOf(3), courier.InTransit), w.newsTo(phoneOf(3), courier.OutForDelivery)
+	w.run(w.sender(gateways, Options{}))
+	w.exec(`UPDATE message_attempts SET phone_lookup = NULL WHERE id = $1`, w.attemptID(nameless))
+	w.pass(20 * time.Second)
+	w.run(w.resolver(gateways, Options{}))
+	for what, tt := range map[string]struct {
+		delivery uuid.UUID
+		alone    bool
+		known    int
+	}{"alone": {alone, true, 1}, "without a number": {nameless, false, 0}, "one of two": {one, false, 0}, "two of two": {two, false, 0}} {
+		q, asked := a.queries[w.attemptID(tt.delivery)]
+		if !asked || q.Alone != tt.alone || len(q.Known) != tt.known || tt.known == 1 && q.Known[0] != known || !q.Since.Equal(noon) {
+			t.Errorf("%s: asked %t, %+v; want alone %t and %d known", what, asked, q, tt.alone, tt.known)
+		}
+	}
+}
+
+// An askedGateway keeps the questions that were put to it.
+type askedGateway struct {
+	fakeFinder
+	queries map[uuid.UUID]Query
+	guard   sync.Mutex
+}
+
+func (g *askedGateway) Find(ctx context.Context, q Query) (Found, error) {
+	g.guard.Lock()
+	g.queries[q.AttemptID] = q
+	g.guard.Unlock()
+	return g.fakeFinder.Find(ctx, q)
 }

@@ -58,7 +58,7 @@ func claimUnknown(ctx context.Context, db *sqlx.DB, wall, until time.Time, limit
 		FROM leased l JOIN messages m ON m.id = l.message_id JOIN deliveries d ON d.id = m.delivery_id
 		LEFT JOIN LATERAL (
 			SELECT array_agg(a.provider_id) FILTER (WHERE a.provider_id <> '') AS known,
-				NOT coalesce(bool_or(a.id <> l.id AND a.state IN ('sending', 'unknown')), false) AS alone
+				bool_and(a.id = l.id OR a.state NOT IN ('sending', 'unknown')) AS alone
 			FROM message_attempts a
 			WHERE a.phone_lookup = l.phone_lookup AND a.gateway = l.gateway AND a.sent_at >= l.sent_at - interval '1 day'
 		) o ON true`, wall, limit, until)

@@ -74,6 +74,9 @@ func (m Milestone) withPassword() Milestone {
 // withoutDay is for an envelope of which nobody said how long it waits.
 const withoutDay = "以网点为准"
 
+// HasText reports whether there is a text under this name: a milestone, or one of PasswordTemplates.
+func (m Milestone) HasText() bool { return texts[m] != "" }
+
 // Text gives the text of a milestone with its variables open, as it is registered with a gateway.
 func Text(m Milestone) string { return texts[m] }
 

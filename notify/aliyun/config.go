@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/url"
 	"regexp"
-	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -87,7 +86,7 @@ func (c Config) check() (host string, err error) {
 		wrong("TEMPLATES", "is missing: a JSON object, milestone to template code")
 	}
 	for milestone, code := range c.Templates {
-		if m := notify.Milestone(milestone); !slices.Contains(notify.Milestones, m) && !slices.Contains(notify.PasswordTemplates, m) {
+		if !notify.Milestone(milestone).HasText() {
 			wrong("TEMPLATES", fmt.Sprintf("%q is no milestone", milestone))
 		}
 		if !templateCode.MatchString(code) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -87,7 +86,7 @@ func (c Config) check() error {
 		wrong("TEMPLATES", "is missing: a JSON object, milestone to template id; or let TEXTS be true")
 	}
 	for milestone, id := range c.Templates {
-		if m := notify.Milestone(milestone); !slices.Contains(notify.Milestones, m) && !slices.Contains(notify.PasswordTemplates, m) {
+		if !notify.Milestone(milestone).HasText() {
 			wrong("TEMPLATES", fmt.Sprintf("%q is no milestone", milestone))
 		}
 		if id == "" {

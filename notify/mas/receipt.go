@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"regexp"
 	"time"
 
 	"emsd/courier/vault"
@@ -43,8 +42,6 @@ func (m *mobile) UnmarshalJSON(b []byte) error {
 
 // ReceiptAnswer is what the gateway hears: an empty answer works for every client seen (C.4).
 const ReceiptAnswer = ""
-
-var mobileForm = regexp.MustCompile(`^1[3-9][0-9]{9}$`)
 
 // ParseReceipts reads the body of a pushed or pulled report: an object or a list of them, as JSON, wrapped in base64, or
 // as a form. An element that cannot be read is kept as a receipt of nothing, so that it is counted.
@@ -87,7 +84,7 @@ func receipt(r report) notify.Receipt {
 	if got.Code == "" {
 		got.Code = r.ReportStatus
 	}
-	if mobileForm.MatchString(string(r.Mobile)) {
+	if notify.IsMobile(string(r.Mobile)) {
 		got.Phone = vault.Conceal(string(r.Mobile))
 	}
 	if at, err := time.ParseInLocation("20060102150405", r.SubmitDate, beijing); err == nil {

@@ -87,7 +87,7 @@ func FuzzParseReceipts(f *testing.F) {
 			t.Errorf("the error quotes what came: %v", err)
 		}
 		for _, r := range list {
-			if n := r.Phone.Reveal(); n != "" && !mobileForm.MatchString(n) {
+			if n := r.Phone.Reveal(); n != "" && !notify.IsMobile(n) {
 				t.Errorf("%q is taken for a number", n)
 			}
 		}

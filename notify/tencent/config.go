@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/url"
 	"regexp"
-	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -97,7 +96,7 @@ func (c Config) check() (host string, err error) {
 		wrong("TEMPLATES", "is missing: a JSON object, milestone to template id")
 	}
 	for milestone, id := range c.Templates {
-		if m := notify.Milestone(milestone); !slices.Contains(notify.Milestones, m) && !slices.Contains(notify.PasswordTemplates, m) {
+		if !notify.Milestone(milestone).HasText() {
 			wrong("TEMPLATES", fmt.Sprintf("%q is no milestone", milestone))
 		}
 		if !number.MatchString(id) {

@@ -3,7 +3,6 @@ package tencent
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 
 	"emsd/courier/vault"
 	"emsd/notify"
@@ -22,9 +21,6 @@ type report struct {
 
 // ReceiptAnswer is what the gateway wants to hear.
 const ReceiptAnswer = `{"result":0,"errmsg":"OK"}`
-
-// mobileForm is a mainland mobile number without its prefix.
-var mobileForm = regexp.MustCompile(`^1[3-9][0-9]{9}$`)
 
 // ParseReceipts reads the body of a callback. An element that cannot be read is kept as a receipt without an attempt, so
 // that it is counted; a body that is no list of elements is an error.
@@ -49,7 +45,7 @@ func readReceipt(element json.RawMessage) notify.Receipt {
 	if id, err := uuid.Parse(r.Ext); err == nil && len(r.Ext) == len(uuid.UUID{}.String()) {
 		receipt.AttemptID = id
 	}
-	if mobileForm.MatchString(r.Mobile) {
+	if notify.IsMobile(r.Mobile) {
 		receipt.Phone = vault.Conceal(r.Mobile)
 	}
 	return receipt

@@ -1,6 +1,6 @@
 // Package resident is all that faces outward: what EMS pushes and the receipts of the SMS gateways. Everything that
 // arrives here may be forged: a push is a hint that a waybill is worth asking about, a receipt counts only when it
-// comes to the secret address and names an attempt of ours.
+// comes to the secret address and is about an attempt of ours.
 package resident
 
 import (
