@@ -2,10 +2,12 @@
 # Installs the Debian packages that emsd needs and this machine lacks, and says which and why. It leaves no PostgreSQL
 # service running: demo and tests start private servers, in directories of their own, which are gone afterwards.
 #
-#   scripts/setup.sh        what make demo and make bench need: the PostgreSQL server programs
-#   scripts/setup.sh test   also what make test needs: a C compiler, for Go's race detector
+#   scripts/setup.sh        what make demo and make bench need: the PostgreSQL server programs, and fonts for printed sheets
+#   scripts/setup.sh test   also what make test needs: a C compiler for Go's race detector, Chromium for the pages, and
+#                           the tools of scripts/package.json (into scripts/node_modules)
 set -euo pipefail
 export LC_ALL=C
+cd "$(dirname "$0")/.."
 
 say() { echo "setup: $*"; }
 
@@ -24,6 +26,20 @@ have_compiler() {
 	local cc
 	cc=$(go env CC)
 	command -v "${cc%% *}" >/dev/null && echo '#include <stdlib.h>' | $cc -E - >/dev/null 2>&1
+}
+
+have_fonts() {
+	[ -e /usr/share/fonts-droid-fallback/truetype/DroidSansFallback.ttf ] && [ -e /usr/share/fonts/truetype/hanazono/HanaMinA.ttf ]
+}
+
+have_tools() {
+	cmp -s scripts/package-lock.json scripts/node_modules/.installed
+}
+
+install_tools() {
+	say "npm ci in scripts: axe-core and the OpenAPI linter"
+	npm ci --prefix scripts --no-audit --no-fund --loglevel=error
+	cp scripts/package-lock.json scripts/node_modules/.installed
 }
 
 # Debian's packages would make a cluster "main" and start it. A file in createcluster.d tells them not to; it goes away
@@ -57,7 +73,7 @@ install() {
 }
 
 if ! command -v go >/dev/null; then
-	say "go is not in PATH: install Go $(sed -n 's/^go //p' "$(dirname "$0")/../go.mod") or newer from https://go.dev/dl/"
+	say "go is not in PATH: install Go $(sed -n 's/^go //p' go.mod) or newer from https://go.dev/dl/"
 	exit 1
 fi
 
@@ -70,9 +86,25 @@ if [ "${1:-}" = test ] && ! have_compiler; then
 	say "missing: a C compiler with headers, for go test -race"
 	missing+=(gcc libc6-dev)
 fi
+if ! have_fonts; then
+	say "missing: fonts with Chinese characters, for the sheets that are printed"
+	missing+=(fonts-droid-fallback fonts-hanazono)
+fi
+if [ "${1:-}" = test ] && ! command -v chromium >/dev/null; then
+	say "missing: Chromium, in which the pages are tested"
+	missing+=(chromium)
+fi
+if [ "${1:-}" = test ] && ! command -v npm >/dev/null; then
+	say "missing: npm, for the tools of scripts/package.json"
+	missing+=(npm)
+fi
 
 if [ ${#missing[@]} -eq 0 ]; then
-	say "nothing to install"
+	if [ "${1:-}" = test ] && ! have_tools; then
+		install_tools
+	else
+		say "nothing to install"
+	fi
 	exit 0
 fi
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
@@ -85,5 +117,8 @@ install "${missing[@]}"
 if ! have_postgres; then
 	say "PostgreSQL was installed, but its server programs are not in /usr/lib/postgresql/*/bin"
 	exit 1
+fi
+if [ "${1:-}" = test ] && ! have_tools; then
+	install_tools
 fi
 say "done"
