@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold before a commit: format, vet, staticcheck, migration numbers, and all tests under the race
-# detector on one private PostgreSQL. The last line is "N passed, N failed"; the exit code is 0 only if none failed.
+# Everything that must hold before a commit: format, vet, staticcheck, migration numbers, openapi.yaml, and all tests
+# under the race detector on one private PostgreSQL. The last line is "N passed, N failed"; the exit code is 0 only if none failed.
 # Arguments go to go test instead of ./... (scripts/check.sh ./courier/... -run Fee); without any, the module
 # notify/sigcheck is tested, too.
 set -uo pipefail
@@ -27,6 +27,11 @@ check() { # name, command…: a command that fails, or says anything, is a fault
 
 format() { find . -name '*.go' -not -path './bin/*' -print0 | xargs -0 gofmt -l; }
 in_sigcheck() { (cd notify/sigcheck && "$@"); }
+lint_api() { # says nothing when there is neither an error nor a warning
+	local out
+	out=$(scripts/node_modules/.bin/redocly lint --config scripts/redocly.yaml cmd/emsd/internal/api/openapi.yaml 2>&1) && ! grep -Eq 'You have [0-9]+ (warning|error)' <<<"$out" && return
+	echo "$out" && false
+}
 twin_migrations() { find migrations -maxdepth 1 -name '*.sql' -printf '%f\n' | cut -d_ -f1 | sort | uniq -d; }
 
 # First the modules and the build, so that what they say of downloads is not taken for a fault.
@@ -36,6 +41,7 @@ check "gofmt: these files are not formatted" format
 check "go vet" go vet ./...
 check "staticcheck" go tool staticcheck ./...
 check "migrations: no two of one number" twin_migrations
+check "openapi.yaml: the linter of scripts/package.json" lint_api
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT

@@ -39,7 +39,22 @@ type API struct {
 	codes   Codes
 	vault   *vault.Vault // opens answers of EMS that are kept as evidence
 	log     *slog.Logger
+
+	mux    *http.ServeMux
+	routes []Route
 }
+
+// A Route is a call of the API and the scopes of which a token needs one; admin may do everything.
+type Route struct {
+	Pattern string // as http.ServeMux has it
+	Scopes  []string
+}
+
+// Routes lists every call: openapi.yaml describes these and no others.
+func (a *API) Routes() []Route { return slices.Clone(a.routes) }
+
+// ServeHTTP answers /v1 and /openapi.yaml.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
 
 // Feed tells long-polls when to look again and when to end.
 type Feed struct {
@@ -57,14 +72,16 @@ type Scans interface {
 	Timeline(ctx context.Context, delivery uuid.UUID) ([]tracking.Step, error)
 }
 
-// New returns the handler of /v1.
+// New returns the API. What is registered here is described in openapi.yaml, with its scopes.
 func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, clock courier.Clock, feed Feed,
-	codes Codes, v *vault.Vault, log *slog.Logger) http.Handler {
-	a := &API{service, labels, scans, db, clock, feed, codes, v, log}
-	mux := http.NewServeMux()
+	codes Codes, v *vault.Vault, log *slog.Logger) *API {
+	a := &API{service: service, labels: labels, scans: scans, db: db, clock: clock, feed: feed, codes: codes, vault: v, log: log, mux: http.NewServeMux()}
 	handle := func(pattern string, maxBody int64, h handler, scopes ...string) {
-		mux.Handle(pattern, web.LimitBody(maxBody, a.guard(h, scopes)))
+		a.mux.Handle(pattern, web.LimitBody(maxBody, a.guard(h, scopes)))
+		a.routes = append(a.routes, Route{pattern, scopes})
 	}
+	a.mux.HandleFunc("GET /openapi.yaml", serveSpec)
+	a.routes = append(a.routes, Route{Pattern: "GET /openapi.yaml"})
 	// permit system: an approved permit
 	handle("POST /v1/deliveries", web.MaxBody, a.once(a.accept), scopePermits)
 	// permit system: many at once, NDJSON both ways
@@ -109,10 +126,10 @@ func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, cloc
 	handle("GET /v1/deliveries/{id}/answers", web.MaxBody, a.answers, scopeAdmin)
 	handle("GET /v1/cases", web.MaxBody, a.cases, scopeRead, scopeClerk)
 	handle("POST /v1/cases/{id}/close", web.MaxBody, a.once(a.closeCase), scopeClerk)
-	mux.Handle("/v1/", a.guard(func(w http.ResponseWriter, r *http.Request, _ courier.Token) error {
+	a.mux.Handle("/v1/", a.guard(func(w http.ResponseWriter, r *http.Request, _ courier.Token) error {
 		return web.NewProblem(http.StatusNotFound, "no_such_call", "没有这个接口，请核对地址和方法")
 	}, nil))
-	return mux
+	return a
 }
 
 // A handler answers one call of an authenticated token; its error becomes a problem.

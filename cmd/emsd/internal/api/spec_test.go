@@ -1,0 +1,101 @@
+package api
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"emsd/courier"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/go-cmp/cmp"
+)
+
+func loadSpec(t *testing.T) *openapi3.T {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromData(Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+func registered() []Route {
+	return New(nil, nil, nil, nil, courier.Clock{}, Feed{}, nil, nil, slog.New(slog.DiscardHandler)).Routes()
+}
+
+// scopesOf reads which scopes an operation asks for, without admin, which each must name.
+func scopesOf(t *testing.T, name string, op *openapi3.Operation) []string {
+	t.Helper()
+	var scopes []string
+	for _, alternative := range *op.Security {
+		scopes = append(scopes, alternative["token"]...)
+	}
+	if len(scopes) == 0 {
+		return nil
+	}
+	without := slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return s == scopeAdmin })
+	if len(without) == len(scopes) {
+		t.Errorf("%s: security does not name admin, which may do everything", name)
+	}
+	return without
+}
+
+// TestEveryCallIsInTheSpecAndNoOther also compares who may make each call.
+func TestEveryCallIsInTheSpecAndNoOther(t *testing.T) {
+	want, got := map[string][]string{}, map[string][]string{}
+	for _, r := range registered() {
+		scopes := slices.DeleteFunc(slices.Clone(r.Scopes), func(s string) bool { return s == scopeAdmin })
+		want[r.Pattern] = slices.Sorted(slices.Values(scopes))
+	}
+	for path, item := range loadSpec(t).Paths.Map() {
+		for method, op := range item.Operations() {
+			name := method + " " + path
+			got[name] = slices.Sorted(slices.Values(scopesOf(t, name, op)))
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("registered calls (-) and openapi.yaml (+) differ: add to openapi.yaml what is new, with its scopes\n%s", diff)
+	}
+}
+
+// TestEveryCallIsDescribed keeps the document useful: what it is for, who may call it, an example of what goes in and of
+// what comes out.
+func TestEveryCallIsDescribed(t *testing.T) {
+	for path, item := range loadSpec(t).Paths.Map() {
+		for method, op := range item.Operations() {
+			name := method + " " + path
+			if op.Summary == "" || op.Description == "" || op.OperationID == "" || len(op.Tags) != 1 {
+				t.Errorf("%s lacks a summary, a description, an operationId or its one tag", name)
+			}
+			if op.RequestBody != nil {
+				describeContent(t, name+", request", op.RequestBody.Value.Content)
+			}
+			for status, r := range op.Responses.Map() {
+				if r.Value.Description == nil || *r.Value.Description == "" {
+					t.Errorf("%s, %s: no description", name, status)
+				}
+				if !strings.HasPrefix(path, "/v1/") || strings.HasSuffix(path, "/label") {
+					continue // no JSON
+				}
+				describeContent(t, name+", "+status, r.Value.Content)
+				if !strings.HasPrefix(status, "2") && r.Value.Extensions["x-codes"] == nil {
+					t.Errorf("%s, %s: x-codes does not list the codes of its problems", name, status)
+				}
+			}
+		}
+	}
+}
+
+func describeContent(t *testing.T, name string, content openapi3.Content) {
+	t.Helper()
+	for mime, c := range content {
+		if c.Schema == nil || c.Example == nil && len(c.Examples) == 0 {
+			t.Errorf("%s, %s: no schema or no example", name, mime)
+		}
+	}
+}
