@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"emsd/cmd/emsd/internal/intake"
 	"emsd/courier/emssim"
 	"emsd/notify/smssim"
 )
@@ -138,7 +139,7 @@ func batchLines(w io.Writer, n int) error {
 		case 8:
 			out.WriteString("{\"permit_no\":\"\xff\"}")
 		case 9:
-			out.WriteString(strings.Repeat("x", maxImportLine+100))
+			out.WriteString(strings.Repeat("x", intake.MaxLine+100))
 		case 10:
 			out.WriteString(`{"permit_no":"A11010220260000","recipient":{}}`)
 		default:

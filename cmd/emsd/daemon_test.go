@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"emsd/cmd/emsd/internal/intake"
 	"emsd/courier/emssim"
 	"emsd/migrations/dbtest"
 	"emsd/notify/smssim"
@@ -220,7 +221,7 @@ func TestABatchAnswersEveryLineInOrder(t *testing.T) {
 		case i%100 == 8:
 			line(422, "{\"permit_no\":\"\xff\"}")
 		case i%100 == 9:
-			line(413, strings.Repeat("x", maxImportLine+100))
+			line(413, strings.Repeat("x", intake.MaxLine+100))
 		case i%100 == 10:
 			refused, err := json.Marshal(permit(i+1, "route", "registration_station"))
 			if err != nil {
@@ -264,10 +265,9 @@ func TestABatchAnswersEveryLineInOrder(t *testing.T) {
 func TestTheSameFileTwiceChangesNothing(t *testing.T) {
 	t.Parallel()
 	d := start(t, setup{})
-	load := func(dry bool) (summary, string) {
+	load := func(dry bool) (intake.Summary, string) {
 		var out bytes.Buffer
-		im := &importer{service: d.app.service, out: &out, now: d.app.clock.Now, progress: silent{}, dryRun: dry}
-		sum, err := im.file(t.Context(), testdata("permits.jsonl"))
+		sum, err := loadFile(t.Context(), testdata("permits.jsonl"), &intake.Loader{Service: d.app.service, DryRun: dry, Bad: complainTo(&out)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -279,12 +279,12 @@ func TestTheSameFileTwiceChangesNothing(t *testing.T) {
 		}
 		return n
 	}
-	if sum, _ := load(true); count() != 0 || sum.bad == 0 || sum.created == 0 {
+	if sum, _ := load(true); count() != 0 || sum.Bad == 0 || sum.Created == 0 {
 		t.Errorf("a dry run made %d deliveries and says %s", count(), sum)
 	}
 	first, told := load(false)
 	n := count()
-	if first.created == 0 || n != first.created+first.refused {
+	if first.Created == 0 || n != first.Created+first.Refused {
 		t.Errorf("%s, and %d deliveries", first, n)
 	}
 	for _, part := range []string{"phone 手机", "id_no 身份证号", "station_code 受理点编码", "county 区县", "approved_at 批准时间"} {
@@ -293,7 +293,7 @@ func TestTheSameFileTwiceChangesNothing(t *testing.T) {
 		}
 	}
 	second, _ := load(false)
-	if count() != n || second.created != 0 || second.bad != first.bad {
+	if count() != n || second.Created != 0 || second.Bad != first.Bad {
 		t.Errorf("the second time: %s, %d deliveries", second, count())
 	}
 }

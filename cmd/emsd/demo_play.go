@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"emsd/cmd/emsd/internal/intake"
 	"emsd/courier"
 	"emsd/courier/emssim"
 	"emsd/courier/vault"
@@ -22,13 +23,13 @@ func (d *demo) play(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(d.out, "sending %d permits, %g simulated seconds per second%s\n", len(permits), d.cmd.Speed, map[bool]string{true: ", with faults"}[d.cmd.Faults])
-	im := &importer{service: d.app.service, out: d.out, now: d.clock.Now, progress: silent{}}
+	loader := &intake.Loader{Service: d.app.service, By: "import", Bad: complainTo(d.out)}
 	for _, path := range []string{d.cmd.Stations, d.cmd.Tariffs} {
-		if sum, err := im.file(ctx, path); err != nil || sum.bad > 0 {
+		if sum, err := loadFile(ctx, path, loader); err != nil || sum.Bad > 0 {
 			return errors.Join(err, fmt.Errorf("%s: %s", path, sum))
 		}
 	}
-	sum, err := im.file(ctx, d.cmd.Permits)
+	sum, err := loadFile(ctx, d.cmd.Permits, loader)
 	if err != nil {
 		return err
 	}
@@ -97,22 +98,22 @@ type demoPermit struct {
 }
 
 func readDemoPermits(path string) ([]demoPermit, error) {
-	rows, err := openRows(path)
+	rows, err := intake.OpenFile(path)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var permits []demoPermit
 	for {
-		r, err := rows.next()
+		r, err := rows.Next()
 		if err != nil {
 			if len(permits) > 0 && errors.Is(err, io.EOF) {
 				return permits, nil
 			}
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		p := demoPermit{r.number, map[string]string{}}
-		for h, v := range r.values {
+		p := demoPermit{r.Number, map[string]string{}}
+		for h, v := range r.Values {
 			if c, ok := courier.ColumnFor(h); ok {
 				p.v[c.Name] = v
 			}
@@ -144,27 +145,27 @@ func (p demoPermit) expectedRule(stations map[string]string) string {
 
 // demoStations reads who runs each station.
 func demoStations(path string) (map[string]string, error) {
-	rows, err := openRows(path)
+	rows, err := intake.OpenFile(path)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	class := map[string]string{}
 	for {
-		r, err := rows.next()
+		r, err := rows.Next()
 		if errors.Is(err, io.EOF) {
 			return class, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		k := r.values["kind"]
+		k := r.Values["kind"]
 		if k == "booked_window" {
-			if k = r.values["operated_by"]; k == "" {
+			if k = r.Values["operated_by"]; k == "" {
 				k = "unclassified"
 			}
 		}
-		class[r.values["code"]] = k
+		class[r.Values["code"]] = k
 	}
 }
 
@@ -182,7 +183,7 @@ func restsAt(o emssim.Outcome) courier.Status {
 }
 
 // report prints the table and the checks, and fails when one of them does.
-func (d *demo) report(ctx context.Context, permits []demoPermit, sum summary) error {
+func (d *demo) report(ctx context.Context, permits []demoPermit, sum intake.Summary) error {
 	rows, err := demoDeliveries(ctx, d.app.db)
 	if err != nil {
 		return err
@@ -214,7 +215,7 @@ func (d *demo) report(ctx context.Context, permits []demoPermit, sum summary) er
 		d.keepLog()
 	}
 	fmt.Fprintf(d.out, "demo: %d permits, %d delivered, %d refused, %d with faults in the file, %d messages in %s\n", len(permits),
-		count(rows, courier.Delivered), count(rows, courier.Refused), sum.bad, len(v.sms), time.Since(d.started).Round(100*time.Millisecond))
+		count(rows, courier.Delivered), count(rows, courier.Refused), sum.Bad, len(v.sms), time.Since(d.started).Round(100*time.Millisecond))
 	if failed > 0 {
 		return fmt.Errorf("%d checks do not hold", failed)
 	}

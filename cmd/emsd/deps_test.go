@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 
 	"cmd/emsd":                   {everything},
 	"cmd/emsd/internal/bench":    {everything},
+	"cmd/emsd/internal/intake":   {"courier", "courier/vault", "courier/audit"},
 	"cmd/emsd/internal/web":      {everything},
 	"cmd/emsd/internal/api":      {everything},
 	"cmd/emsd/internal/resident": {everything},

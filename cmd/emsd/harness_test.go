@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"emsd/cmd/emsd/internal/intake"
 	"emsd/courier/emssim"
 	"emsd/courier/vault"
 	"emsd/migrations"
@@ -202,9 +203,9 @@ func freeAddr(t testing.TB) string {
 
 func loadMasterData(t testing.TB, a *app) {
 	t.Helper()
-	im := &importer{service: a.service, out: io.Discard, now: a.clock.Now, progress: silent{}}
+	loader := &intake.Loader{Service: a.service}
 	for _, name := range []string{"stations.csv", "tariffs.csv"} {
-		if sum, err := im.file(context.Background(), testdata(name)); err != nil || sum.bad > 0 {
+		if sum, err := loadFile(context.Background(), testdata(name), loader); err != nil || sum.Bad > 0 {
 			t.Fatalf("%s: %v, %s", name, err, sum)
 		}
 	}

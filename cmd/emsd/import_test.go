@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -107,7 +108,11 @@ func chineseCSV(t *testing.T, rows []map[string]string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return write(t, "批准名单.csv", gb)
+	path := filepath.Join(t.TempDir(), "批准名单.csv")
+	if err := os.WriteFile(path, gb, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // TestImportOfTablesFromTheCommandLine loads a workbook and a table in GB 18030 with `emsd import`: bad rows are told by

@@ -6,6 +6,8 @@ import (
 	"os"
 	"time"
 
+	"emsd/cmd/emsd/internal/intake"
+
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
@@ -13,7 +15,7 @@ import (
 
 // A progress shows how far an import has come.
 type progress interface {
-	update(read, total int64, sum summary)
+	update(read, total int64, sum intake.Summary) error
 	stop()
 }
 
@@ -39,15 +41,16 @@ type barProgress struct {
 	bad  int
 }
 
-func (p *barProgress) update(read, total int64, sum summary) {
+func (p *barProgress) update(read, total int64, sum intake.Summary) error {
 	if p.bar == nil {
 		p.bar = p.pool.AddBar(total, mpb.PrependDecorators(decor.Name(p.name+"  ")),
 			mpb.AppendDecorators(decor.Percentage(), decor.Any(func(decor.Statistics) string {
 				return fmt.Sprintf("  %d rows, %d with faults", p.rows, p.bad)
 			})))
 	}
-	p.rows, p.bad = sum.rows, sum.bad
+	p.rows, p.bad = sum.Rows, sum.Bad
 	p.bar.SetCurrent(min(read, max(total-1, 0))) // the last step is stop's: a full bar is final
+	return nil
 }
 
 func (p *barProgress) stop() {
@@ -64,16 +67,17 @@ type lineProgress struct {
 	last time.Time
 }
 
-func (p *lineProgress) update(read, total int64, sum summary) {
+func (p *lineProgress) update(read, total int64, sum intake.Summary) error {
 	if time.Since(p.last) < 2*time.Second {
-		return
+		return nil
 	}
 	p.last = time.Now()
 	percent := ""
 	if total > 0 {
 		percent = fmt.Sprintf("%d %%, ", min(read*100/total, 100))
 	}
-	fmt.Fprintf(p.w, "%s: %s%d rows read, %d with faults\n", p.name, percent, sum.rows, sum.bad)
+	fmt.Fprintf(p.w, "%s: %s%d rows read, %d with faults\n", p.name, percent, sum.Rows, sum.Bad)
+	return nil
 }
 
 func (p *lineProgress) stop() {}

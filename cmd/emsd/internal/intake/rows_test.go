@@ -1,4 +1,4 @@
-package main
+package intake
 
 import (
 	"archive/zip"
@@ -29,29 +29,29 @@ func write(t *testing.T, name string, content []byte) string {
 // readAll gives every row as "number key=value …" or "number !fault".
 func readAll(t *testing.T, path string) ([]string, error) {
 	t.Helper()
-	rows, err := openRows(path)
+	rows, err := OpenFile(path)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var got []string
 	for {
-		r, err := rows.next()
+		r, err := rows.Next()
 		if errors.Is(err, io.EOF) {
 			return got, nil
 		}
 		if err != nil {
 			return got, err
 		}
-		text := strconv.Itoa(r.number)
+		text := strconv.Itoa(r.Number)
 		switch {
-		case r.err != nil:
-			text += " !" + r.err.Error()
-		case r.json != nil:
+		case r.Err != nil:
+			text += " !" + r.Err.Error()
+		case r.JSON != nil:
 			text += " json"
 		default:
 			for _, k := range []string{"a", "b", "姓名"} {
-				if v, ok := r.values[k]; ok {
+				if v, ok := r.Values[k]; ok {
 					text += " " + k + "=" + v
 				}
 			}
@@ -65,7 +65,7 @@ func TestRowsOfEveryFormat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	long := strings.Repeat("x", maxImportLine+10)
+	long := strings.Repeat("x", MaxLine+10)
 	tests := []struct {
 		name, file string
 		content    []byte
@@ -130,7 +130,7 @@ func zipBomb(t *testing.T) []byte {
 	if err := f.Flush(); err != nil { // the blocks stand for themselves
 		t.Fatal(err)
 	}
-	const times = maxImportUnzip>>20 + 1
+	const times = maxUnzip>>20 + 1
 	packed := append(bytes.Repeat(megabyte.Bytes(), times), 3, 0) // and the last, empty one
 	z := zip.NewWriter(&bomb)
 	w, err := z.CreateRaw(&zip.FileHeader{Name: "xl/worksheets/sheet1.xml", Method: zip.Deflate,
@@ -169,8 +169,7 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 }
 
 func TestHeadingsAreCheckedBeforeTheFirstRow(t *testing.T) {
-	im := &importer{}
-	if _, err := im.kind([]string{"居住证编号", "手机号码"}); err == nil || !strings.Contains(err.Error(), `"手机号码" is not a column`) ||
+	if _, err := kindOf([]string{"居住证编号", "手机号码"}); err == nil || !strings.Contains(err.Error(), `"手机号码" is not a column`) ||
 		!strings.Contains(err.Error(), "the column id_no (身份证号) is missing") {
 		t.Errorf("kind: %v; want the unknown heading and the missing columns", err)
 	}
