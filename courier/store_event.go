@@ -19,6 +19,7 @@ const (
 	WakeMessages = "emsd_messages"
 	WakePolls    = "emsd_polls"
 	WakeInbox    = "emsd_inbox"
+	WakeUploads  = "emsd_uploads" // a file waits to be checked or loaded
 
 	WakePublished = "emsd_published" // the feed has grown
 )

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"emsd/cmd/emsd/internal/api"
+	"emsd/cmd/emsd/internal/intake"
 	"emsd/cmd/emsd/internal/resident"
 	"emsd/cmd/emsd/internal/web"
 	"emsd/courier"
@@ -53,6 +54,7 @@ type app struct {
 	staller   *tracking.Staller
 	journeys  *tracking.Chronicler
 	timeline  *tracking.Reader
+	uploads   *intake.Uploads
 	planner   *notify.Planner
 	sender    *notify.Sender
 	resolver  *notify.Resolver
@@ -107,6 +109,7 @@ func newApp(ctx context.Context, cfg Config, clock courier.Clock, log *slog.Logg
 	a.staller = tracking.NewStaller(a.db, clock, log, tracking.NewStallMetrics(a.reg))
 	a.journeys = tracking.NewChronicler(a.db, clock)
 	a.timeline = tracking.NewReader(a.db)
+	a.uploads = intake.NewUploads(a.db, a.vault, a.service, clock, log)
 	if err = a.makeNotify(); err != nil {
 		return nil, err
 	}
@@ -213,6 +216,7 @@ func (a *app) makeSchedule() {
 	s.add("fees", spec.Fees, a.fees.Round)
 	s.add("stall", spec.Stall, a.stall)
 	s.add("journeys", spec.Journeys, a.journeys.Round, courier.WakePublished)
+	s.add("uploads", spec.Uploads, a.uploads.Round, courier.WakeUploads)
 	s.add("purge", spec.Purge, a.purge)
 	a.schedule = s
 	names := make([]string, len(s.rounds))
@@ -253,6 +257,9 @@ func (a *app) stall(ctx context.Context) error {
 // idempotencyAge is how long an answer can be had again under its key.
 const idempotencyAge = 7 * 24 * time.Hour
 
+// uploadAge is how long what a clerk uploaded can be looked at.
+const uploadAge = 7 * 24 * time.Hour
+
 // purge makes partitions ahead and drops what nobody needs any more.
 func (a *app) purge(ctx context.Context) error {
 	keep := tracking.Keep{AnswerDays: a.cfg.KeepAnswersDays, TraceMonths: a.cfg.KeepTracesMonths}
@@ -263,6 +270,7 @@ func (a *app) purge(ctx context.Context) error {
 	return errors.Join(err,
 		tracking.EnsurePartitions(ctx, a.db, a.clock.Now(), 3),
 		a.service.PurgeIdempotency(ctx, a.clock.Wall().Add(-idempotencyAge)),
+		a.uploads.Purge(ctx, a.clock.Now().Add(-uploadAge)),
 	)
 }
 

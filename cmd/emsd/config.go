@@ -161,6 +161,7 @@ type Schedule struct {
 	Fees      string `env:"FEES" envDefault:"30 2 * * *"`
 	Stall     string `env:"STALL" envDefault:"*/10 * * * *"`
 	Journeys  string `env:"JOURNEYS" envDefault:"@every 1m"`
+	Uploads   string `env:"UPLOADS" envDefault:"@every 30s"`
 	Purge     string `env:"PURGE" envDefault:"15 3 * * *"`
 }
 
@@ -375,7 +376,7 @@ func readTemplates(text string) (map[string]string, error) {
 func (s Schedule) specs() map[string]string {
 	return map[string]string{
 		"order": s.Order, "numbers": s.Numbers, "reconcile": s.Reconcile, "cancel": s.Cancel, "label": s.Label, "poll": s.Poll,
-		"publish": s.Publish, "send": s.Send, "resolve": s.Resolve, "inbox": s.Inbox, "keys": s.Keys, "fees": s.Fees, "intervene": s.Intervene, "stall": s.Stall, "journeys": s.Journeys, "purge": s.Purge,
+		"publish": s.Publish, "send": s.Send, "resolve": s.Resolve, "inbox": s.Inbox, "keys": s.Keys, "fees": s.Fees, "intervene": s.Intervene, "stall": s.Stall, "journeys": s.Journeys, "uploads": s.Uploads, "purge": s.Purge,
 	}
 }
 

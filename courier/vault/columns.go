@@ -23,6 +23,9 @@ const (
 	ColumnAgent               = "returns.agent_name"
 	ColumnNewAddress          = "readdressings.address"
 	ColumnInterventionAddress = "interventions.address"
+	ColumnUploadName          = "uploads.name"
+	ColumnUploadFile          = "uploads.file"
+	ColumnUploadRow           = "upload_rows.row" // bound to the upload's id
 )
 
 // A Column is a sealed column of the schema, and how rotation walks through it.
@@ -54,6 +57,9 @@ var Columns = []Column{
 	{ColumnAgent, "returns", "agent_name_sealed", []Part{{"delivery_id", "uuid"}}, 500},
 	{ColumnNewAddress, "readdressings", "address_sealed", []Part{{"delivery_id", "uuid"}}, 500},
 	{ColumnInterventionAddress, "interventions", "address_sealed", []Part{{"id", "uuid"}}, 500},
+	{ColumnUploadName, "uploads", "name_sealed", []Part{{"id", "uuid"}}, 500},
+	{ColumnUploadFile, "uploads", "file_sealed", []Part{{"id", "uuid"}}, 1}, // up to MaxUpload
+	{ColumnUploadRow, "upload_rows", "row_sealed", []Part{{"upload_id", "uuid"}, {"number", "integer"}}, 500},
 }
 
 // normalised is the form in which a value is looked up, so that a clerk who types a number with blanks, in full width

@@ -89,7 +89,7 @@ func (l *Loader) Load(ctx context.Context, rows Rows) (Summary, error) {
 	for {
 		r, err := rows.Next()
 		if err != nil && err != io.EOF {
-			return sum, fmt.Errorf("row %d: %w", sum.Rows+1, err)
+			return sum, &FileFault{fmt.Sprintf("after row %d: %v", sum.Rows, err), fmt.Sprintf("读到第 %d 行数据之后文件无法继续读取，可能已损坏", sum.Rows)}
 		}
 		if err == nil {
 			chunk = append(chunk, r)
@@ -138,7 +138,7 @@ func kindOf(head []string) (Kind, error) {
 		f.English, f.Chinese = f.English+english, f.Chinese+chinese
 	}
 	for i, h := range head {
-		if h = strings.TrimSpace(h); h != "" && !known(h) {
+		if h = strings.TrimSpace(h); h != "" && !slices.Contains(remarks, h) && !known(h) {
 			add(fmt.Sprintf("column %d: %q is not a column of %s", i+1, h, kind), fmt.Sprintf("第 %d 列的表头“%s”不认识", i+1, h))
 		}
 	}
@@ -152,6 +152,9 @@ func kindOf(head []string) (Kind, error) {
 	}
 	return kind, nil
 }
+
+// remarks are the columns that WriteBadRows adds; a table that comes back mended may have them still.
+var remarks = []string{"原行号", "原因"}
 
 // optionalColumns may be left out of a file of permits.
 var optionalColumns = []string{"transaction_no", "paid_fen", "identity_changed", "address_changed"}
@@ -239,6 +242,9 @@ func (l *Loader) intake(r Row) (in courier.Intake, faults []Fault) {
 	case r.JSON != nil:
 		in.Application, in.Faults = courier.ParseApplication(r.JSON)
 	default:
+		for _, h := range remarks {
+			delete(r.Values, h)
+		}
 		for _, h := range slices.Sorted(maps.Keys(r.Values)) {
 			if c, ok := courier.ColumnFor(h); ok && c.Name == "id_no" && numberCell(r.Values[h]) {
 				return in, []Fault{{columnTitle(c), "Excel 把身份证号存成了数字，末几位已丢失：请把该列设为文本后重新填写"}}
