@@ -22,8 +22,7 @@ func (s *Service) SaveStations(ctx context.Context, rows []map[string]string, dr
 	faults := make([]Faults, len(rows))
 	var good []Station
 	for i, r := range rows {
-		st := Station{Code: r["code"], Name: r["name"], Kind: r["kind"], OperatedBy: r["operated_by"], SenderName: r["sender_name"],
-			Phone: r["phone"], Province: r["province"], City: r["city"], County: r["county"], Address: r["address"], Hours: r["hours"]}
+		st := stationFrom(r)
 		if faults[i] = st.check(); len(faults[i]) == 0 {
 			good = append(good, st)
 		}
@@ -32,6 +31,11 @@ func (s *Service) SaveStations(ctx context.Context, rows []map[string]string, dr
 		return faults, nil
 	}
 	return faults, saveStations(ctx, s.db, lastOf(good, func(st Station) string { return st.Code }), s.clock.Now())
+}
+
+func stationFrom(r map[string]string) Station {
+	return Station{Code: r["code"], Name: r["name"], Kind: r["kind"], OperatedBy: r["operated_by"], SenderName: r["sender_name"],
+		Phone: r["phone"], Province: r["province"], City: r["city"], County: r["county"], Address: r["address"], Hours: r["hours"]}
 }
 
 func (st Station) check() Faults {

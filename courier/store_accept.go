@@ -65,28 +65,7 @@ func readPolicies(ctx context.Context, q sqlx.QueryerContext, now time.Time) ([]
 
 // readTariffs reads the tariffs in force.
 func readTariffs(ctx context.Context, q sqlx.QueryerContext, now time.Time) ([]Tariff, error) {
-	var rows []struct {
-		Zone         string         `db:"zone"`
-		Provinces    pq.StringArray `db:"provinces"`
-		From         time.Time      `db:"valid_from"`
-		To           sql.NullTime   `db:"valid_to"`
-		FirstWeightG int            `db:"first_weight_g"`
-		FirstFen     int64          `db:"first_fen"`
-		StepWeightG  int            `db:"step_weight_g"`
-		StepFen      int64          `db:"step_fen"`
-	}
-	err := sqlx.SelectContext(ctx, q, &rows, `
-		SELECT zone, provinces, valid_from, valid_to, first_weight_g, first_fen, step_weight_g, step_fen
-		FROM tariffs
-		WHERE valid_from <= $1 AND (valid_to IS NULL OR valid_to > $1)`, now)
-	if err != nil {
-		return nil, fmt.Errorf("read tariffs: %w", err)
-	}
-	tariffs := make([]Tariff, len(rows))
-	for i, r := range rows {
-		tariffs[i] = Tariff{r.Zone, r.Provinces, r.From, r.To.Time, r.FirstWeightG, r.FirstFen, r.StepWeightG, r.StepFen}
-	}
-	return tariffs, nil
+	return selectTariffs(ctx, q, `SELECT `+tariffColumns+` FROM tariffs WHERE valid_from <= $1 AND (valid_to IS NULL OR valid_to > $1)`, now)
 }
 
 // deliveriesOfPermits reads every delivery of some permits, the oldest first.

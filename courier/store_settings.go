@@ -11,7 +11,7 @@ import (
 	"github.com/lib/pq"
 )
 
-func saveStations(ctx context.Context, db *sqlx.DB, stations []Station, now time.Time) error {
+func saveStations(ctx context.Context, db sqlx.ExecerContext, stations []Station, now time.Time) error {
 	cols := make([][]string, 11)
 	for _, s := range stations {
 		for i, v := range []string{s.Code, s.Name, s.Kind, s.OperatedBy, s.SenderName, s.Phone, s.Province, s.City, s.County, s.Address, s.Hours} {
@@ -38,7 +38,7 @@ func saveStations(ctx context.Context, db *sqlx.DB, stations []Station, now time
 	return nil
 }
 
-func saveTariffs(ctx context.Context, db *sqlx.DB, tariffs []Tariff) error {
+func saveTariffs(ctx context.Context, db sqlx.ExecerContext, tariffs []Tariff) error {
 	n := len(tariffs)
 	zones, provinces := make([]string, n), make([]string, n)
 	from, to := make([]time.Time, n), make([]sql.NullString, n)
