@@ -409,3 +409,44 @@ func FuzzVerifyStream(f *testing.F) {
 		}
 	})
 }
+
+func TestEntriesAreListedByWhoAndWhatNewestFirst(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Open(t)
+	write(t, db, five()...)
+	write(t, db, audit.Entry{At: noon, Actor: "zhao", Action: "policy.end", Object: "R-08"}, audit.Entry{At: noon, Actor: "zhao", Action: "user.create", Object: "u1"})
+	tests := []struct {
+		filter audit.Filter
+		want   []int64
+	}{
+		{audit.Filter{Limit: 3}, []int64{7, 6, 5}},
+		{audit.Filter{Limit: 3, Before: 5}, []int64{4, 3, 2}},
+		{audit.Filter{Limit: 9, Actor: "zhao"}, []int64{7, 6}},
+		{audit.Filter{Limit: 9, Action: "policy."}, []int64{6}},
+		{audit.Filter{Limit: 9, Object: "delivery 1"}, []int64{2}},
+		{audit.Filter{Limit: 9, Object: "delivery 1", Actor: "zhao"}, nil},
+	}
+	for _, tt := range tests {
+		listed, err := audit.List(t.Context(), db, tt.filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []int64
+		for _, l := range listed {
+			got = append(got, l.ID)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%+v (-want +got):\n%s", tt.filter, diff)
+		}
+	}
+	listed, err := audit.List(t.Context(), db, audit.Filter{Before: 2, Limit: 1})
+	want := five()[0]
+	want.At = want.At.Truncate(time.Microsecond)
+	if err != nil || len(listed) != 1 {
+		t.Fatal(listed, err)
+	}
+	listed[0].At = listed[0].At.UTC()
+	if diff := cmp.Diff(want, listed[0].Entry); diff != "" {
+		t.Errorf("an entry as it is listed (-want +got):\n%s", diff)
+	}
+}

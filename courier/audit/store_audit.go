@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -169,4 +170,51 @@ func each(ctx context.Context, db sqlx.QueryerContext, f func(record) error) err
 			return nil
 		}
 	}
+}
+
+// A Filter narrows a listing. Empty texts match everything.
+type Filter struct {
+	Actor  string
+	Action string // begins so: "policy." matches every action on policies
+	Object string
+	Before int64 // entries with a smaller number; 0: from the newest
+	Limit  int
+}
+
+// A Listed entry has its number in the chain.
+type Listed struct {
+	ID int64
+	Entry
+}
+
+// List gives entries, the newest first. It does not check the chain: Verify does.
+func List(ctx context.Context, db sqlx.QueryerContext, f Filter) ([]Listed, error) {
+	if f.Before <= 0 {
+		f.Before = math.MaxInt64
+	}
+	var rows []struct {
+		ID     int64     `db:"id"`
+		At     time.Time `db:"at"`
+		Actor  string    `db:"actor"`
+		Action string    `db:"action"`
+		Object string    `db:"object"`
+		Detail []byte    `db:"detail"`
+	}
+	err := sqlx.SelectContext(ctx, db, &rows, `
+		SELECT id, at, actor, action, object, detail
+		FROM audit
+		WHERE id < $1 AND ($2 = '' OR actor = $2) AND ($3 = '' OR starts_with(action, $3)) AND ($4 = '' OR object = $4)
+		ORDER BY id DESC
+		LIMIT $5`, f.Before, f.Actor, f.Action, f.Object, f.Limit)
+	if err != nil {
+		return nil, fmt.Errorf("list the audit chain: %w", err)
+	}
+	listed := make([]Listed, len(rows))
+	for i, r := range rows {
+		listed[i] = Listed{r.ID, Entry{At: r.At, Actor: r.Actor, Action: r.Action, Object: r.Object}}
+		if err := json.Unmarshal(r.Detail, &listed[i].Detail); err != nil {
+			listed[i].Detail = map[string]string{"detail": "not readable: see emsd verify-audit"}
+		}
+	}
+	return listed, nil
 }
