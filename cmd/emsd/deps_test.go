@@ -43,13 +43,14 @@ var mayImport = map[string][]string{
 	"migrations/dbtest":        {"migrations", "migrations/privatepg"},
 	"migrations/dbtest/server": {"migrations/dbtest", "migrations/privatepg"},
 
-	"cmd/emsd":                   {everything},
-	"cmd/emsd/internal/bench":    {everything},
-	"cmd/emsd/internal/intake":   {"courier", "courier/vault", "courier/audit"},
-	"cmd/emsd/internal/web":      {everything},
-	"cmd/emsd/internal/api":      {everything},
-	"cmd/emsd/internal/resident": {everything},
-	"cmd/emssim":                 {everything},
+	"cmd/emsd":                       {everything},
+	"cmd/emsd/internal/bench":        {everything},
+	"cmd/emsd/internal/intake":       {"courier", "courier/vault", "courier/audit"},
+	"cmd/emsd/internal/web":          {everything},
+	"cmd/emsd/internal/api":          {everything},
+	"cmd/emsd/internal/api/spectest": {},
+	"cmd/emsd/internal/resident":     {everything},
+	"cmd/emssim":                     {everything},
 }
 
 const everything = "*"

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"emsd/cmd/emsd/internal/api"
+	"emsd/cmd/emsd/internal/api/spectest"
 	"emsd/cmd/emsd/internal/intake"
 	"emsd/courier/emssim"
 	"emsd/courier/vault"
@@ -280,7 +282,16 @@ func (d *daemon) try(scopes, method, path string, body any, extra ...string) (re
 	return request(d.api+path, method, body, extra...)
 }
 
-var client = &http.Client{Timeout: 90 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+var client = &http.Client{Timeout: 90 * time.Second, Transport: held(&http.Transport{MaxIdleConnsPerHost: 64})}
+
+// held holds every call of the API against openapi.yaml.
+func held(next http.RoundTripper) http.RoundTripper {
+	t, err := spectest.New(api.Spec, next)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
 
 func request(url, method string, body any, extra ...string) (reply, error) {
 	var in io.Reader

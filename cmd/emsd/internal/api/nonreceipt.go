@@ -23,6 +23,9 @@ type nonReceiptView struct {
 }
 
 func viewNonReceipt(n courier.NonReceipt) nonReceiptView {
+	if n.Facts.Scans == nil {
+		n.Facts.Scans = []courier.FactsScan{}
+	}
 	return nonReceiptView{n.ID.String(), timeText(n.SaidAt), n.SaidBy, n.RecordedBy, n.Facts, timeText(n.EndedAt), n.Outcome, n.EndedBy, n.Why}
 }
 
