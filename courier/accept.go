@@ -216,7 +216,8 @@ func (s *Service) candidate(a Application, stations map[string]Station, policies
 }
 
 // contentOf writes everything that was posted in one unmistakable way, so that the same application is recognised by
-// a hash of it.
+// a hash of it. A language is part of it only when it is not Chinese: what was posted before languages came is the same
+// application still.
 func contentOf(a Application) string {
 	var b strings.Builder
 	part := func(s string) {
@@ -229,6 +230,9 @@ func contentOf(a Application) string {
 		strconv.FormatBool(a.AddressChanged), a.StationCode, a.Consent.Source, instant(a.Consent.At), a.Consent.NoticeVersion, instant(a.ApprovedAt),
 		a.PaymentMethod, r.Name.Reveal(), r.Phone.Reveal(), r.IDNo.Reveal(), r.Province, r.City, r.County, r.Address.Reveal()} {
 		part(s)
+	}
+	if r.Language != "" && r.Language != InChinese {
+		part(r.Language)
 	}
 	return b.String()
 }

@@ -48,6 +48,7 @@ var fields = []field{
 	{path: "recipient.city", column: "city", chinese: "市", text: func(a *Application) *string { return &a.Recipient.City }},
 	{path: "recipient.county", column: "county", chinese: "区县", text: func(a *Application) *string { return &a.Recipient.County }},
 	{path: "recipient.address", column: "address", chinese: "详细地址", secret: func(a *Application) *vault.Secret { return &a.Recipient.Address }},
+	{path: "recipient.language", column: "language", chinese: "语言", text: func(a *Application) *string { return &a.Recipient.Language }},
 }
 
 var fieldByPath = func() map[string]*field {

@@ -26,6 +26,12 @@ const (
 	RouteRegistrationStation = "registration_station"
 )
 
+// Languages in which a resident is told.
+const (
+	InChinese = "zh"
+	InEnglish = "en"
+)
+
 // Payment methods: who hands the applicant's money to whom.
 const (
 	Prepaid = "prepaid" // applicant pays before the order; EMS paymentMode 1
@@ -41,6 +47,7 @@ type Recipient struct {
 	City     string
 	County   string
 	Address  vault.Secret // the rest, below the county
+	Language string       // of messages: Chinese, unless the applicant chose English
 }
 
 // An Application is an approved permit as the permit system hands it over.

@@ -68,6 +68,7 @@ type EventData struct {
 	Receiver  string   `json:"receiver,omitempty"`   // recipient class of a delivery
 	Receipt   string   `json:"receipt,omitempty"`    // what the class means for a delivery: fine, ask or case
 	HeldUntil string   `json:"held_until,omitempty"` // yyyy-mm-dd
+	Attempt   string   `json:"attempt,omitempty"`    // why a delivery failed: retry, refused, bad_address, absent, …
 	Late      bool     `json:"late,omitempty"`       // the scan lay well behind when it was seen: no message
 	Withdrawn bool     `json:"withdrawn,omitempty"`  // the move follows from a voiding scan: no message
 

@@ -1,6 +1,7 @@
 package courier
 
 import (
+	"cmp"
 	"strings"
 	"unicode"
 
@@ -28,6 +29,7 @@ func normaliseRecipient(r Recipient) Recipient {
 	r.IDNo = vault.Conceal(strings.ReplaceAll(normaliseNo(r.IDNo.Reveal()), " ", ""))
 	r.Province, r.City, r.County = strings.TrimSpace(r.Province), strings.TrimSpace(r.City), strings.TrimSpace(r.County)
 	r.Address = vault.Conceal(oneLine(r.Address.Reveal()))
+	r.Language = cmp.Or(strings.ToLower(strings.TrimSpace(r.Language)), InChinese)
 	return r
 }
 

@@ -154,6 +154,7 @@ var vocabulary = map[string]map[string]string{
 		"连续就读": "study", "就读": "study"},
 	"consent_source": {"平台": "platform", "现场": "counter", "派出所现场": "counter"},
 	"payment_method": {"预付": Prepaid, "到付": Collect},
+	"language":       {"中文": InChinese, "汉语": InChinese, "英文": InEnglish, "英语": InEnglish},
 }
 
 func yesNo(s string) (value, ok bool) {

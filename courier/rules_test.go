@@ -34,7 +34,7 @@ func goodApplication() Application {
 		StationCode: "110105001", Consent: Consent{Source: "platform", At: time.Date(2026, 11, 20, 10, 0, 0, 0, beijing).UTC(), NoticeVersion: "1"},
 		ApprovedAt: time.Date(2026, 11, 22, 9, 0, 0, 0, beijing).UTC(), PaymentMethod: Prepaid,
 		Recipient: Recipient{Name: vault.Conceal("张三丰"), Phone: vault.Conceal("13800000001"), IDNo: vault.Conceal("11010519491231002X"),
-			Province: "北京市", City: "北京市", County: "朝阳区", Address: vault.Conceal("示例路1号院2号楼301")},
+			Province: "北京市", City: "北京市", County: "朝阳区", Address: vault.Conceal("示例路1号院2号楼301"), Language: InChinese},
 	}
 }
 

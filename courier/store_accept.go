@@ -1,6 +1,7 @@
 package courier
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -98,23 +99,23 @@ func (b *batch) insertDeliveries(ctx context.Context, tx *sqlx.Tx, fresh []*cand
 		WITH x AS MATERIALIZED (
 			SELECT id, permit_no, application_no, business, route, ground, identity_changed, address_changed, station_code, station_class,
 				consent_source, consent_at, consent_notice, approved_at, payment_method, name, phone, id_no, address, phone_lookup, id_no_lookup,
-				content, province, city, county, status, rule, reason, zone, fee_fen, supersedes, data
+				content, province, city, county, status, rule, reason, zone, fee_fen, supersedes, data, language
 			FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::boolean[], $10::boolean[], $11::text[], $12::text[],
 				$13::text[], $14::text[], $15::text[], $16::timestamptz[], $17::text[], $18::bytea[], $19::bytea[], $20::bytea[], $21::bytea[],
 				$22::bytea[], $23::bytea[], $24::bytea[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::text[],
-				$32::bigint[], $33::text[], $34::jsonb[])
+				$32::bigint[], $33::text[], $34::jsonb[], $35::text[])
 				AS x(id, permit_no, application_no, business, route, ground, identity_changed, address_changed, station_code, station_class,
 					consent_source, consent_at, consent_notice, approved_at, payment_method, name, phone, id_no, address, phone_lookup, id_no_lookup,
-					content, province, city, county, status, rule, reason, zone, fee_fen, supersedes, data)
+					content, province, city, county, status, rule, reason, zone, fee_fen, supersedes, data, language)
 		), written AS (
 			INSERT INTO deliveries (id, permit_no, application_no, business, route, ground, identity_changed, address_changed, station_code,
 				station_class, consent_source, consent_at, consent_notice, approved_at, payment_method, name_sealed, phone_sealed, id_no_sealed,
 				address_sealed, phone_lookup, id_no_lookup, content_lookup, province, city, county, status, status_since, rule, reason, zone,
-				fee_fen, next_attempt_at, supersedes, seq, created_at, updated_at)
+				fee_fen, next_attempt_at, supersedes, seq, created_at, updated_at, language)
 			SELECT id, permit_no, application_no, business, route, ground, identity_changed, address_changed, station_code,
 				station_class, nullif(consent_source, ''), nullif(consent_at, '')::timestamptz, consent_notice, approved_at, payment_method, name, phone,
 				id_no, address, phone_lookup, id_no_lookup, content, province, city, county, status, $1, nullif(rule, ''), nullif(reason, ''), zone,
-				fee_fen, CASE WHEN status = 'approved' THEN $2::timestamptz END, nullif(supersedes, '')::uuid, 1, $1, $1
+				fee_fen, CASE WHEN status = 'approved' THEN $2::timestamptz END, nullif(supersedes, '')::uuid, 1, $1, $1, language
 			FROM x
 			ORDER BY permit_no, id
 			ON CONFLICT DO NOTHING
@@ -144,7 +145,7 @@ func (b *batch) insertDeliveries(ctx context.Context, tx *sqlx.Tx, fresh []*cand
 
 // deliveryArrays are the columns of new deliveries, one array each.
 type deliveryArrays struct {
-	texts [21][]string
+	texts [22][]string
 	flags [2][]bool
 	bytes [7]pq.ByteaArray
 	times []time.Time
@@ -159,7 +160,7 @@ func (c *deliveryArrays) add(v *vault.Vault, d Delivery, content []byte) {
 	r, data := d.Recipient, EventData{Rule: d.Rule, FeeFen: d.FeeFen, Supersedes: superseded}
 	for i, s := range []string{d.ID.String(), d.PermitNo, d.ApplicationNo, d.Business, d.Route, d.Ground, d.StationCode, d.StationClass,
 		d.Consent.Source, instant(d.Consent.At), d.Consent.NoticeVersion, d.PaymentMethod, r.Province, r.City, r.County, string(d.Status), d.Rule,
-		d.Reason, d.Zone, superseded, encodeData(data)} {
+		d.Reason, d.Zone, superseded, encodeData(data), cmp.Or(r.Language, InChinese)} {
 		c.texts[i] = append(c.texts[i], s)
 	}
 	for i, f := range []bool{d.IdentityChanged, d.AddressChanged} {
@@ -181,5 +182,5 @@ func (c *deliveryArrays) args() []any {
 	return []any{t(0), t(1), t(2), t(3), t(4), t(5), pq.Array(c.flags[0]), pq.Array(c.flags[1]), t(6), t(7),
 		t(8), t(9), t(10), timeArray(c.times), t(11), b(0), b(1), b(2), b(3),
 		b(4), b(5), b(6), t(12), t(13), t(14), t(15), t(16), t(17), t(18),
-		pq.Array(c.fees), t(19), t(20)}
+		pq.Array(c.fees), t(19), t(20), t(21)}
 }

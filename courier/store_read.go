@@ -19,7 +19,7 @@ const deliveryColumns = `d.id, d.permit_no, d.application_no, d.business, d.rout
 	d.station_class, d.consent_source, d.consent_at, d.consent_notice, d.approved_at, d.payment_method, d.name_sealed, d.phone_sealed, d.id_no_sealed,
 	d.address_sealed, d.content_lookup, d.province, d.city, d.county, d.status, d.status_since, d.rule, d.reason, d.zone, d.fee_fen, d.paid_fen,
 	d.refund_due_fen, d.refunded_fen, d.order_no, d.waybill_no, d.reconcile_at, d.held_until, d.cancel_requested_at, d.supersedes, d.seq, d.handed_over_at,
-	d.receiver, d.created_at, d.updated_at`
+	d.receiver, d.created_at, d.updated_at, d.language`
 
 type deliveryRow struct {
 	ID              uuid.UUID      `db:"id"`
@@ -65,6 +65,7 @@ type deliveryRow struct {
 	Receiver        string         `db:"receiver"`
 	CreatedAt       time.Time      `db:"created_at"`
 	UpdatedAt       time.Time      `db:"updated_at"`
+	Language        string         `db:"language"`
 	NextPollAt      sql.NullTime   `db:"next_poll_at"` // only where waybills are joined
 }
 
@@ -77,7 +78,7 @@ func (r *deliveryRow) delivery() Delivery {
 			IdentityChanged: r.IdentityChanged, AddressChanged: r.AddressChanged, StationCode: r.StationCode,
 			Consent:    Consent{Source: r.ConsentSource.String, At: r.ConsentAt.Time, NoticeVersion: r.ConsentNotice},
 			ApprovedAt: r.ApprovedAt, PaymentMethod: r.PaymentMethod,
-			Recipient: Recipient{Province: r.Province, City: r.City, County: r.County},
+			Recipient: Recipient{Province: r.Province, City: r.City, County: r.County, Language: r.Language},
 		},
 		StationClass: r.StationClass, Status: r.Status, StatusSince: r.StatusSince, Rule: r.Rule.String, Reason: r.Reason.String,
 		Zone: r.Zone, FeeFen: r.FeeFen, PaidFen: r.PaidFen, RefundDueFen: r.RefundDueFen, RefundedFen: r.RefundedFen,

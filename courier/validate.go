@@ -121,6 +121,9 @@ func (c *checker) recipient(r Recipient, now time.Time) {
 		c.faults = append(c.faults, f)
 	}
 	c.destination("recipient.", r.Province, r.City, r.County, r.Address.Reveal())
+	if r.Language != "" {
+		c.oneOf("recipient.language", r.Language, []string{InChinese, InEnglish})
+	}
 }
 
 // destination checks where the envelope goes; prefix is put before each field name.

@@ -31,7 +31,7 @@ var mustKnow = map[Milestone]bool{PaymentDue: true, AttemptFailed: true, Held: t
 func smsFailed(delivery uuid.UUID, m Milestone, detail string, now time.Time, within time.Duration) courier.NewCase {
 	return courier.NewCase{
 		DeliveryID: delivery, Kind: courier.CaseSMSFailed, OpenedAt: now, DueAt: now.Add(within),
-		NextAction: callActions[m], Detail: titles[m] + "：" + detail,
+		NextAction: callActions[m], Detail: m.Title() + "：" + detail,
 	}
 }
 

@@ -21,11 +21,12 @@ const (
 	OptedOut  Action = "opted_out"   // the number does not want messages
 	Duplicate Action = "duplicate"   // this milestone has been told
 	NotInHand Action = "not_in_hand" // "delivered" to a door, a locker or a stranger (I-7)
+	Declined  Action = "declined"    // it was refused at the door: nobody comes again, so no text fits
 	Capped    Action = "capped"      // the number has had enough for today; tomorrow, see Until
 )
 
 // Actions lists every action, for counters that start at zero.
-var Actions = []Action{Send, Hold, Merge, Withdrawn, Late, TooLate, OptedOut, Duplicate, NotInHand, Capped}
+var Actions = []Action{Send, Hold, Merge, Withdrawn, Late, TooLate, OptedOut, Duplicate, NotInHand, Declined, Capped}
 
 // A Verdict says what becomes of a message, and why in words for a clerk; it is stored and counted.
 type Verdict struct {
@@ -108,6 +109,9 @@ func (p Policy) Decide(m Message, s Situation, now time.Time) Verdict {
 	if m.Milestone == Delivered && !p.inHand(m.Vars) {
 		return Verdict{Action: NotInHand, Reason: "邮政登记的签收方式不能证明本人收到，不发“已送达”，由经办人核实（见工单 delivered_elsewhere）"}
 	}
+	if m.Milestone == AttemptFailed && m.Vars.Attempt == refusedAtDoor {
+		return Verdict{Action: Declined, Reason: "邮政登记为收件人拒收，不会再次投递，不发“约定再投”；邮件退回派出所后另行通知"}
+	}
 	if s.OptedOut {
 		return Verdict{Action: OptedOut, Reason: "该号码已要求不再接收短信"}
 	}
@@ -123,14 +127,20 @@ func (p Policy) Decide(m Message, s Situation, now time.Time) Verdict {
 	return Verdict{Action: Send, Reason: "可以发送"}
 }
 
+// refusedAtDoor is the word for 705/7 in an event: the envelope goes back.
+const refusedAtDoor = "refused"
+
 // inHand reports whether "delivered" may be said. "ask" is told too: the text names EMS as the one who says so, and whom
 // to call if the envelope did not arrive.
 func (p Policy) inHand(v Vars) bool {
 	if v.Receipt != "" {
-		return v.Receipt == "fine" || v.Receipt == "ask"
+		return v.handed()
 	}
 	return slices.Contains(p.InHand, v.Receiver)
 }
+
+// handed reports whether a receipt is no case.
+func (v Vars) handed() bool { return v.Receipt == "fine" || v.Receipt == "ask" }
 
 // stale finds what has overtaken the message: it was told, later news was told, or the delivery stands elsewhere.
 func (p Policy) stale(m Message, s Situation) (Verdict, bool) {

@@ -26,7 +26,13 @@ type Finder interface {
 
 // A Templated gateway sends by templates that its vendor has approved.
 type Templated interface {
-	HasTemplate(m Milestone) bool // a milestone, or one of PasswordTemplates
+	HasTemplate(m Milestone) bool // by the name of a text
+}
+
+// A Ruled gateway has rules for what it takes, and a code for each template.
+type Ruled interface {
+	Rules() Rules
+	TemplateCode(m Milestone) string // empty: none is configured
 }
 
 // Questions say when a gateway is asked about an attempt, and what its silence is worth (dossier E.3).
@@ -49,7 +55,7 @@ type ReceiptReader interface {
 type SMS struct {
 	AttemptID uuid.UUID // travels along and comes back in receipts and queries
 	Phone     vault.Secret
-	Milestone Milestone         // the template: a milestone, or one of PasswordTemplates
+	Milestone Milestone         // the name of the text
 	Vars      map[string]string // what Fields gives
 	Segments  int               // of our own text, as the carriers count
 }
@@ -130,6 +136,7 @@ type SendError struct {
 	Code       string        // as answered, or a word of ours
 	Message    string        // what went wrong; gateways scrub what they quote
 	RetryAfter time.Duration // of Throttle and Transient, zero when the gateway does not say
+	Clerk      string        // what went wrong for a clerk, where the class does not say enough; never a value
 	// ThisTemplate narrows Configuration to one milestone: its template is refused, the account works.
 	ThisTemplate bool
 }

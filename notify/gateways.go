@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"emsd/courier"
+
 	"github.com/google/uuid"
 )
 
@@ -43,14 +45,10 @@ func NewGateways(list ...Gateway) (*Gateways, error) {
 	return &Gateways{list: list, stops: make(map[stopKey]time.Time), away: make(map[string]int)}, nil
 }
 
-// MissingTemplates lists what a gateway has no template for: those messages take another one, or wait. With passwords the
-// texts that tell one are wanted too.
+// MissingTemplates lists the Chinese texts that a gateway has no template for: those messages take another one, or wait.
+// With passwords the texts that tell one are wanted too. English ones are not wanted: the Chinese text stands in.
 func MissingTemplates(g Templated, passwords bool) []Milestone {
-	wanted := Milestones
-	if passwords {
-		wanted = slices.Concat(wanted, PasswordTemplates)
-	}
-	return slices.DeleteFunc(slices.Clone(wanted), g.HasTemplate)
+	return slices.DeleteFunc(TextNames(courier.InChinese, passwords), g.HasTemplate)
 }
 
 // find gives the gateway of an attempt; nil when it is configured no more.
@@ -63,35 +61,62 @@ func (g *Gateways) find(name string) Gateway {
 	return nil
 }
 
-// pick gives the gateway for a message: the first that is not stopped and has a template for it, unless it could not be
-// reached unsentLimit times for this message. When none has a template, the first is asked, so that its refusal is told;
-// when all are stopped it tells when the first of them is tried again.
-func (g *Gateways) pick(milestone Milestone, unsentAt map[string]int, wall time.Time) (best Gateway, again time.Time) {
+// A choice is the gateway that a message takes, and by which of the texts that would do.
+type choice struct {
+	gateway Gateway // nil: none
+	text    Milestone
+}
+
+// pick gives the gateway for a message and the text that it takes: the first gateway that is not stopped and has a template
+// for one of the texts, of which an earlier one is better, unless it could not be reached unsentLimit times for this
+// message. When none has a template, the first is asked, so that its refusal is told; when all are stopped it tells when the
+// first of them is tried again.
+func (g *Gateways) pick(texts []Milestone, unsentAt map[string]int, wall time.Time) (best choice, again time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	turns := 0
 	var without Gateway
 	for _, candidate := range g.list {
-		if until := g.stoppedUntil(candidate.Name(), milestone); until.After(wall) {
-			if again.IsZero() || until.Before(again) {
-				again = until
-			}
-			continue
+		text, until := g.usable(candidate, texts, wall)
+		if until.After(wall) && (again.IsZero() || until.Before(again)) {
+			again = until
 		}
-		if t, ok := candidate.(Templated); ok && !t.HasTemplate(milestone) {
-			if without == nil {
+		switch n := unsentAt[candidate.Name()] / unsentLimit; {
+		case text == "":
+			if until.IsZero() && without == nil {
 				without = candidate
 			}
-			continue
-		}
-		if n := unsentAt[candidate.Name()] / unsentLimit; best == nil || n < turns {
-			best, turns = candidate, n
+		case best.gateway == nil || n < turns:
+			best, turns = choice{candidate, text}, n
 		}
 	}
-	if best == nil && again.IsZero() {
-		return without, again
+	if best.gateway == nil && again.IsZero() && without != nil {
+		return choice{without, texts[len(texts)-1]}, again
 	}
 	return best, again
+}
+
+// usable gives the first text that a gateway has a template for and has not refused lately, else when one it refused is
+// tried again.
+func (g *Gateways) usable(candidate Gateway, texts []Milestone, wall time.Time) (text Milestone, again time.Time) {
+	for _, m := range texts {
+		if t, ok := candidate.(Templated); ok && !t.HasTemplate(m) {
+			continue
+		}
+		until := g.stoppedUntil(candidate.Name(), m)
+		if !until.After(wall) {
+			return m, time.Time{}
+		}
+		if again.IsZero() || until.Before(again) {
+			again = until
+		}
+	}
+	if again.IsZero() { // no template: the gateway may be stopped, or have been asked and refused
+		if until := g.stoppedUntil(candidate.Name(), texts[len(texts)-1]); until.After(wall) {
+			again = until
+		}
+	}
+	return "", again
 }
 
 func (g *Gateways) stoppedUntil(gateway string, milestone Milestone) time.Time {

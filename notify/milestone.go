@@ -26,7 +26,8 @@ const (
 	abandoned = "abandoned"
 )
 
-// A Milestone is something a resident is told about, once per delivery.
+// A Milestone is something a resident is told about, once per delivery. The names of texts are of this type, too: a
+// milestone, or one of PasswordTemplates, with .en behind it in English.
 type Milestone string
 
 const (
@@ -90,6 +91,7 @@ type Vars struct {
 	HeldUntil string `json:"held_until,omitempty"` // yyyy-mm-dd
 	Receiver  string `json:"receiver,omitempty"`   // recipient class of a delivery
 	Receipt   string `json:"receipt,omitempty"`    // what the class means: fine, ask or case
+	Attempt   string `json:"attempt,omitempty"`    // why a try delivered nothing
 }
 
 // A Message is one thing to tell one resident.

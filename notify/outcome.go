@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 const (
 	codeUnseal   = "unseal"      // this process cannot read the recipient
 	codeNumber   = "number_form" // not a mainland mobile number
-	codeText     = "text"        // a variable is missing
+	codeText     = "text"        // a variable is missing, or not what it should be
 	codeNotBegun = "not_begun"   // the round had to end; store_send.go counts it as no failure
 )
 
@@ -60,10 +61,13 @@ func (r *sendRound) outcome(j *sendJob, p reply, wall time.Time) settling {
 	s := settling{attempt: j.attempt, providerID: p.sent.ProviderID}
 	if p.err == nil {
 		s.state, s.messageState, s.reason = accepted, accepted, "短信网关已接收"
+		if j.inOtherLanguage() {
+			s.reason += "；该网关没有英文模板，以中文发送"
+		}
 		return s
 	}
 	class := p.err.Class
-	s.state, s.class, s.code, s.reason = rejected, class.String(), p.err.Code, explain(class, p.err.Code)
+	s.state, s.class, s.code, s.reason = rejected, class.String(), p.err.Code, cmp.Or(p.err.Clerk, explain(class, p.err.Code))
 	switch class {
 	case Recipient, Permanent:
 		s.messageState = failed
@@ -75,7 +79,7 @@ func (r *sendRound) outcome(j *sendJob, p reply, wall time.Time) settling {
 		}
 	case Configuration:
 		s.messageState, s.next = queued, wall
-		if gateway, again := r.gateways.pick(j.template(), j.unsentAt, wall); gateway == nil {
+		if next, again := r.gateways.pick(j.texts(), j.unsentAt, wall); next.gateway == nil {
 			s.next = again
 		}
 	case Unsent:
@@ -134,7 +138,7 @@ func (r *sendRound) learn(j *sendJob, p reply, wall time.Time) {
 	}
 	key := stopKey{gateway: name}
 	if p.err.ThisTemplate {
-		key.milestone = j.template()
+		key.milestone = j.text
 	}
 	if r.gateways.stop(key, wall, wall.Add(r.opts.StopFor)) {
 		r.metrics.gatewayStopped(name, true)

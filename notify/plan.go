@@ -63,24 +63,32 @@ func (p planned) state() string {
 	return suppressed
 }
 
+// about is one message of one delivery.
+type about struct {
+	delivery  uuid.UUID
+	milestone Milestone
+}
+
 // planAll plans the events of a chunk. Of several for one delivery and milestone the last that may be sent counts,
 // else the first.
-func planAll(events []courier.Event) ([]planned, error) {
-	type key struct {
-		delivery  uuid.UUID
-		milestone Milestone
-	}
-	at := make(map[key]int)
+func planAll(events []courier.Event) ([]planned, []retelling, error) {
+	at := make(map[about]int)
 	var plans []planned
+	var retold retellings
 	for _, e := range events {
-		p, ok, err := plan(e)
+		data, ok, err := readData(e)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if !ok {
 			continue
 		}
-		k := key{p.delivery, p.message.Milestone}
+		retold.read(e, data)
+		p, ok := plan(e, data)
+		if !ok {
+			continue
+		}
+		k := about{p.delivery, p.message.Milestone}
 		i, seen := at[k]
 		switch {
 		case !seen:
@@ -90,25 +98,37 @@ func planAll(events []courier.Event) ([]planned, error) {
 			plans[i] = p
 		}
 	}
-	return plans, nil
+	return plans, retold.list, nil
+}
+
+// readData reads what an event says, if it can concern a message.
+func readData(e courier.Event) (data courier.EventData, ok bool, err error) {
+	if _, ok := milestoneOf(e); !ok && e.Type != courier.EventScan {
+		return data, false, nil
+	}
+	if err := json.Unmarshal(e.Data, &data); err != nil {
+		return data, false, fmt.Errorf("read the data of event %d: %w", e.Position, err)
+	}
+	return data, true, nil
+}
+
+// varsOf is what a message keeps of its event.
+func varsOf(data courier.EventData) Vars {
+	return Vars{WaybillNo: data.WaybillNo, FeeFen: data.FeeFen, HeldUntil: data.HeldUntil, Receiver: data.Receiver, Receipt: data.Receipt, Attempt: data.Attempt}
 }
 
 // plan reads what an event asks to be told; most ask nothing.
-func plan(e courier.Event) (planned, bool, error) {
+func plan(e courier.Event, data courier.EventData) (planned, bool) {
 	milestone, ok := milestoneOf(e)
 	if !ok {
-		return planned{}, false, nil
-	}
-	var data courier.EventData
-	if err := json.Unmarshal(e.Data, &data); err != nil {
-		return planned{}, false, fmt.Errorf("read the data of event %d: %w", e.Position, err)
+		return planned{}, false
 	}
 	p := planned{delivery: e.DeliveryID, verdict: Verdict{Action: Send, Reason: "等待发送"}}
 	p.message = Message{
 		Milestone: milestone,
 		Position:  e.Position,
 		EventAt:   happened(e.At, data.ScanAt),
-		Vars:      Vars{WaybillNo: data.WaybillNo, FeeFen: data.FeeFen, HeldUntil: data.HeldUntil, Receiver: data.Receiver, Receipt: data.Receipt},
+		Vars:      varsOf(data),
 	}
 	switch {
 	case data.Late:
@@ -116,7 +136,7 @@ func plan(e courier.Event) (planned, bool, error) {
 	case data.Withdrawn:
 		p.verdict = Verdict{Action: Withdrawn, Reason: "状态因邮政撤销轨迹而退回，不发送"}
 	}
-	return p, true, nil
+	return p, true
 }
 
 // happened is the time of the scan where the event names one. One in the future is a clock of EMS's gone wrong.

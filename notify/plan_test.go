@@ -43,7 +43,7 @@ func TestPlanAll(t *testing.T) {
 	t.Parallel()
 	a, b := uuid.New(), uuid.New()
 	scan := noon.Add(-time.Hour)
-	got, err := planAll([]courier.Event{
+	got, _, err := planAll([]courier.Event{
 		event(t, a, 1, "delivery.accepted", courier.EventData{WaybillNo: "12", ScanAt: scan.Format(time.RFC3339)}),
 		event(t, a, 2, "delivery.in_transit", courier.EventData{WaybillNo: "12", ScanAt: "nonsense"}),
 		event(t, a, 3, "case.opened", courier.EventData{}),
@@ -77,7 +77,7 @@ func TestPlanAll(t *testing.T) {
 	if diff := cmp.Diff(want, plans); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if _, err := planAll([]courier.Event{{Type: "delivery.held", Data: []byte(`{`), Position: 9}}); err == nil {
+	if _, _, err := planAll([]courier.Event{{Type: "delivery.held", Data: []byte(`{`), Position: 9}}); err == nil {
 		t.Error("half an event is planned")
 	}
 }

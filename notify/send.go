@@ -299,15 +299,15 @@ func (r *sendRound) sort(jobs []*sendJob, now, wall time.Time) (send []*sendJob,
 			parkings = append(parkings, parking{id: j.ID, milestone: j.Milestone, state: queued, verdict: Hold, reason: "等待同一投递的上一条短信发出", next: wall.Add(inFlightWait)})
 			continue
 		}
-		gateway, again := r.gateways.pick(j.template(), j.unsentAt, wall)
-		if gateway == nil {
+		chosen, again := r.gateways.pick(j.texts(), j.unsentAt, wall)
+		if chosen.gateway == nil {
 			parkings = append(parkings, parking{id: j.ID, milestone: j.Milestone, state: queued, verdict: Hold, reason: noGateway, next: again})
 			if j.passwordWaits() {
 				cases = append(cases, smsFailed(j.DeliveryID, j.template(), "没有网关能发送签收密码，短信暂缓", now, r.opts.CaseWithin))
 			}
 			continue
 		}
-		j.gateway, j.attempt = gateway, uuid.Must(uuid.NewV7())
+		j.gateway, j.text, j.attempt = chosen.gateway, chosen.text, uuid.Must(uuid.NewV7())
 		send = append(send, j)
 	}
 	return send, parkings, cases
@@ -328,7 +328,19 @@ func (j *sendJob) message() Message {
 	return Message{Milestone: j.Milestone, Position: j.Position, EventAt: j.EventAt, Vars: j.vars}
 }
 
-// template names the text: that of the milestone, or the one with the password that the resident needs at the door. A
+// texts names the texts that would do, the best first: in the language that the resident chose, else in Chinese, for a
+// resident is better told in Chinese than not at all.
+func (j *sendJob) texts() []Milestone {
+	if chosen := j.template().In(j.Language); chosen != j.template() {
+		return []Milestone{chosen, j.template()}
+	}
+	return []Milestone{j.template()}
+}
+
+// inOtherLanguage reports whether the text that was taken is not in the language that the resident chose.
+func (j *sendJob) inOtherLanguage() bool { return j.text != j.template().In(j.Language) }
+
+// template names the Chinese text: that of the milestone, or the one with the password that the resident needs at the door. A
 // gateway that lacks it is passed over, or the message waits: without the password it would be no use.
 func (j *sendJob) template() Milestone {
 	if len(j.Password) > 0 {
@@ -438,12 +450,12 @@ func (r *sendRound) compose(j *sendJob) (SMS, *SendError) {
 		}
 		facts.Password = password.Reveal()
 	}
-	vars := Fields(j.template(), name.Reveal(), facts)
-	text, err := Render(j.template(), vars)
-	if err != nil {
-		return SMS{}, &SendError{Class: Permanent, Code: codeText, Message: err.Error()}
+	vars := Fields(j.text, name.Reveal(), facts)
+	text, unfit := fit(j.gateway, j.text, vars)
+	if unfit != nil {
+		return SMS{}, unfit
 	}
-	return SMS{AttemptID: j.attempt, Phone: phone, Milestone: j.template(), Vars: vars, Segments: Segments(r.opts.Signatures[j.gateway.Name()], text)}, nil
+	return SMS{AttemptID: j.attempt, Phone: phone, Milestone: j.text, Vars: vars, Segments: Segments(r.opts.Signatures[j.gateway.Name()], text)}, nil
 }
 
 func (j *sendJob) facts() Facts {

@@ -367,3 +367,15 @@ func (b *lockedBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.b.String()
 }
+
+// eventOf appends an event and publishes it.
+func (w *world) eventOf(id uuid.UUID, typ courier.EventType, data courier.EventData) {
+	w.t.Helper()
+	err := courier.InTx(w.t.Context(), w.db, func(tx *sqlx.Tx) error {
+		return courier.AppendEvents(w.t.Context(), tx, []courier.NewEvent{{DeliveryID: id, Type: typ, At: w.clock().Now(), Data: data}})
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.publish()
+}

@@ -29,16 +29,20 @@ func planOnce(ctx context.Context, db *sqlx.DB, now time.Time, limit int) (read 
 		if err != nil || len(events) == 0 {
 			return err
 		}
-		plans, err := planAll(events)
+		plans, retold, err := planAll(events)
 		if err != nil {
 			return err
 		}
 		if written, err = insertMessages(ctx, tx, plans, now); err != nil {
 			return err
 		}
+		changed, err := retell(ctx, tx, retold, now)
+		if err != nil {
+			return err
+		}
 		read = len(events)
 		_, err = tx.ExecContext(ctx, `UPDATE feed_readers SET position = $2 WHERE name = $1`, reader, events[read-1].Position)
-		if err != nil || len(written) == 0 {
+		if err != nil || len(written) == 0 && changed == 0 {
 			return err
 		}
 		return courier.Wake(ctx, tx, courier.WakeMessages)
@@ -123,4 +127,48 @@ func optionalTimes(times []time.Time) any {
 		}
 	}
 	return pq.Array(text)
+}
+
+// retell changes what messages say that have not left, and lets them be decided about at once. They are locked in the order
+// in which they are inserted.
+func retell(ctx context.Context, tx *sqlx.Tx, all []retelling, now time.Time) (changed int64, err error) {
+	if len(all) == 0 {
+		return 0, nil
+	}
+	n := len(all)
+	deliveries, milestones, vars, positions, revives := make([]string, n), make([]string, n), make([]string, n), make([]int64, n), make([]bool, n)
+	for i, r := range all {
+		text, err := json.Marshal(r.vars)
+		if err != nil {
+			return 0, err
+		}
+		deliveries[i], milestones[i], vars[i], positions[i], revives[i] = r.delivery.String(), string(r.milestone), string(text), r.position, r.revives
+	}
+	done, err := tx.ExecContext(ctx, `
+		WITH r AS MATERIALIZED (
+			SELECT delivery_id, milestone, vars, position, revives
+			FROM unnest($1::uuid[], $2::text[], $3::jsonb[], $4::bigint[], $5::boolean[]) AS r(delivery_id, milestone, vars, position, revives)
+		), m AS (
+			SELECT m.id FROM messages m
+			WHERE m.delivery_id IN (SELECT delivery_id FROM r) AND (m.state = 'queued' OR m.state = 'suppressed' AND m.verdict IN ('not_in_hand', 'declined'))
+			ORDER BY m.delivery_id, m.milestone
+			FOR UPDATE
+		), news AS (
+			SELECT m.id, jsonb_object_agg(k.key, k.value) FILTER (WHERE k.key IS NOT NULL) AS vars, bool_or(r.revives) AS revives
+			FROM m JOIN messages o ON o.id = m.id
+			JOIN r ON r.delivery_id = o.delivery_id AND r.milestone IN ('', o.milestone) AND r.position > o.position
+			LEFT JOIN LATERAL jsonb_each(r.vars) k ON true
+			WHERE o.state = 'queued' OR r.revives
+			GROUP BY m.id
+		)
+		UPDATE messages o
+		SET vars = o.vars || coalesce(n.vars, '{}'), not_before = least(o.not_before, $6), updated_at = $6, state = 'queued',
+			verdict = CASE o.state WHEN 'queued' THEN o.verdict ELSE 'send' END, reason = CASE o.state WHEN 'queued' THEN o.reason ELSE '等待发送' END
+		FROM news n
+		WHERE o.id = n.id`,
+		pq.Array(deliveries), pq.Array(milestones), pq.Array(vars), pq.Array(positions), pq.Array(revives), now)
+	if err != nil {
+		return 0, fmt.Errorf("retell %d messages: %w", n, err)
+	}
+	return done.RowsAffected()
 }

@@ -37,6 +37,7 @@ type sendJob struct {
 	Name       []byte         `db:"name_sealed"`
 	Reason     string         `db:"reason"`          // of the last verdict
 	Password   []byte         `db:"password_sealed"` // empty: the delivery has none
+	Language   string         `db:"language"`
 
 	vars     Vars
 	told     []Told
@@ -48,6 +49,7 @@ type sendJob struct {
 	// Of a message that is to be sent.
 	attempt uuid.UUID
 	gateway Gateway
+	text    Milestone // name of the text
 }
 
 // A cursor is the last message that a round has claimed. Claims start behind it, so that the rows which the round has
@@ -64,7 +66,7 @@ func claimDue(ctx context.Context, tx *sqlx.Tx, after cursor, now, wall time.Tim
 		SELECT m.id, m.delivery_id, m.milestone, m.position, m.event_at, m.vars, m.not_before, m.tries, m.reason,
 			d.status, coalesce(d.waybill_no, '') AS waybill_no, d.fee_fen, d.paid_fen,
 			coalesce(to_char(d.held_until, 'YYYY-MM-DD'), '') AS held_until, d.phone_sealed, d.phone_lookup, d.name_sealed,
-			coalesce(d.password_sealed, '') AS password_sealed
+			coalesce(d.password_sealed, '') AS password_sealed, d.language
 		FROM messages m JOIN deliveries d ON d.id = m.delivery_id
 		WHERE m.state = 'queued' AND m.not_before <= $1 AND (m.next_attempt_at IS NULL OR m.next_attempt_at <= $2)
 			AND (m.not_before, m.id) > ($3, $4)
@@ -200,7 +202,7 @@ func insertAttempts(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob, now, wall
 	for i, j := range jobs {
 		numbers[i] = j.Number
 		ids[i], messages[i], gateways[i] = j.attempt.String(), j.ID.String(), j.gateway.Name()
-		templates[i] = string(j.template()) + "/" + textVersion
+		templates[i] = fmt.Sprintf("%s/%d", j.text, TextVersion(j.text))
 	}
 	var inserted []uuid.UUID
 	err = tx.SelectContext(ctx, &inserted, `

@@ -27,6 +27,7 @@ type Result struct {
 	Receiver  string       // class of who or what received it, when delivered or left for collection
 	Receipt   string       // what the class means for a delivered envelope: fine, ask or case
 	HeldUntil time.Time    // last day of collection, midnight in Beijing; zero unless held
+	Attempt   string       // why the last try delivered nothing, in a word of attempt_codes.csv; empty when nobody said
 
 	Rule      string       // what last reopened a final status, for example "scan_voided:743"
 	RuleScan  courier.Scan // the scan that Rule names
@@ -272,6 +273,8 @@ func (f *folding) confirm(i int, x *entry, e effect) Rule {
 	case courier.Held:
 		f.hold(x, e)
 		f.Receiver = cmp.Or(e.receiver, f.Receiver)
+	case courier.AttemptFailed:
+		f.Attempt = e.attempt
 	case courier.Delivered:
 		if f.book.classCare(e.receiver, x.Scan) > f.book.classCare(f.Receiver, f.cause) {
 			f.Receiver, f.Receipt, f.own = e.receiver, e.receipt, newConcern(e.concern, x.Scan, e.hours)
@@ -291,7 +294,7 @@ func (f *folding) move(i int, x *entry, e effect) Rule {
 	}
 	f.taken(i, x, e)
 	f.Status, f.cause, f.Receiver, f.Receipt = e.status, x.Scan, e.receiver, e.receipt
-	f.HeldUntil, f.place, f.said = time.Time{}, "", false
+	f.HeldUntil, f.place, f.said, f.Attempt = time.Time{}, "", false, e.attempt
 	f.soft, f.own = e.soft, newConcern(e.concern, x.Scan, e.hours)
 	if e.status == courier.Held {
 		f.hold(x, e)

@@ -131,6 +131,7 @@ func (n *news) follow(r, before Result, st standing, now time.Time) {
 	if moves {
 		data := n.data(cause, now)
 		data.Rule, data.Receiver, data.Receipt, data.Withdrawn = rule, r.Receiver, r.Receipt, r.Withdrawn
+		data.Attempt = r.Attempt
 		n.move = &courier.Move{ID: n.delivery, From: st.status, To: r.Status, At: now, Data: data}
 	}
 	n.closeCases(r, before, cause, now)
@@ -191,7 +192,7 @@ func (n *news) updated(r Result, now time.Time) *courier.NewEvent {
 	}
 	data := n.data(last[len(last)-1].Scan, now)
 	if n.receiver != nil {
-		data.Receiver, data.Receipt = r.Receiver, r.Receipt
+		data.Receiver, data.Receipt, data.Attempt = r.Receiver, r.Receipt, r.Attempt
 	}
 	return &courier.NewEvent{DeliveryID: n.delivery, Type: courier.EventScan, At: now, Data: data}
 }

@@ -144,7 +144,7 @@ func refold(was stood, known []kept, r rules, why cause, now time.Time) news {
 		n.follow(after, before, was.standing, now)
 		if n.move == nil && n.differs(was) {
 			data := n.data(after.Scan, now)
-			data.Rule, data.Receiver, data.Receipt = n.refold, after.Receiver, after.Receipt
+			data.Rule, data.Receiver, data.Receipt, data.Attempt = n.refold, after.Receiver, after.Receipt, after.Attempt
 			n.event = &courier.NewEvent{DeliveryID: n.delivery, Type: courier.EventScan, At: now, Data: data}
 		}
 	}

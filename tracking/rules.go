@@ -73,6 +73,7 @@ type effect struct {
 	receipt     string // of a delivery,
 	hours       int    // and the clock of its case
 	place       string // where it is held
+	attempt     string // why a try delivered nothing
 	soft        bool   // a return that is only announced: a further attempt ends it
 	readdressed bool
 	concern     courier.CaseKind // what a clerk must look at once the scan has its effect
@@ -129,11 +130,11 @@ func (b *Rulebook) attemptEffect(s *courier.Scan) effect {
 	if s.Code != "705" || s.AttemptCode == "" {
 		return effect{status: courier.AttemptFailed}
 	}
-	status, kind := courier.AttemptFailed, courier.CaseKind("")
+	status, kind, meaning := courier.AttemptFailed, courier.CaseKind(""), ""
 	if d := b.decided("705/", s.AttemptCode, s.At); d != nil {
 		status, kind = d.status, d.kind
 	} else if a, ok := attempts[s.AttemptCode]; ok {
-		status, kind = a.Status, a.Case
+		status, kind, meaning = a.Status, a.Case, a.Meaning
 	} else {
 		return effect{status: status, unknown: "705/" + s.AttemptCode}
 	}
@@ -149,7 +150,7 @@ func (b *Rulebook) attemptEffect(s *courier.Scan) effect {
 	case courier.InTransit: // 11, 12: sent on to another address
 		return effect{status: status, readdressed: true, standing: kind}
 	}
-	return effect{status: status, standing: kind}
+	return effect{status: status, attempt: meaning, standing: kind}
 }
 
 // deliverEffect reads a delivery by who received it (I-7): the holder's own hands are a success; a locker or a pickup

@@ -14,6 +14,7 @@ import (
 var (
 	_ notify.Gateway       = (*Client)(nil)
 	_ notify.Templated     = (*Client)(nil)
+	_ notify.Ruled         = (*Client)(nil)
 	_ notify.Finder        = (*Client)(nil)
 	_ notify.ReceiptReader = (*Client)(nil)
 )

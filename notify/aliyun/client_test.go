@@ -14,11 +14,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"emsd/courier"
 	"emsd/courier/vault"
 	"emsd/notify"
 	"emsd/notify/smssim"
@@ -381,8 +383,8 @@ func TestVariablesAreCheckedBeforeSending(t *testing.T) {
 		"\xff":                  false,
 		"12月31日":                true, "买买提·艾力": true,
 	} {
-		if name, why := badVariable(map[string]string{"v": value}); (why == "") != ok {
-			t.Errorf("%q: %s %s, want ok=%t", value, name, why, ok)
+		if bad := rules.BadVariable(map[string]string{"v": value}); (bad == nil) != ok {
+			t.Errorf("%q: %v, want ok=%t", value, bad, ok)
 		}
 	}
 	var calls atomic.Int32
@@ -397,10 +399,10 @@ func TestVariablesAreCheckedBeforeSending(t *testing.T) {
 
 func TestEveryTextIsAcceptable(t *testing.T) {
 	t.Parallel()
-	for _, m := range notify.Milestones {
-		vars := notify.Fields(m, "欧阳娜娜", notify.Facts{WaybillNo: "1200-0000-01417", DueFen: 123456})
-		if name, why := badVariable(vars); why != "" {
-			t.Errorf("%s: variable %s %s", m, name, why)
+	for _, m := range slices.Concat(notify.TextNames(courier.InChinese, true), notify.TextNames(courier.InEnglish, true)) {
+		vars := notify.Fields(m, "欧阳娜娜", notify.Facts{WaybillNo: "1200-0000-01417", DueFen: 123456, Password: "012345"})
+		if bad := rules.BadVariable(vars); bad != nil {
+			t.Errorf("%s: %v", m, bad)
 		}
 	}
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	"emsd/notify"
 	"emsd/notify/post"
@@ -20,8 +18,8 @@ func (c *Client) Send(ctx context.Context, s notify.SMS) (notify.Sent, error) {
 	if code == "" {
 		return notify.Sent{}, &notify.SendError{Class: notify.Configuration, ThisTemplate: true, Code: "no_template", Message: "no template is configured for this milestone"}
 	}
-	if name, why := badVariable(s.Vars); why != "" {
-		return notify.Sent{}, &notify.SendError{Class: notify.Permanent, Code: "variable", Message: "variable " + name + " " + why}
+	if bad := rules.BadVariable(s.Vars); bad != nil {
+		return notify.Sent{}, &notify.SendError{Class: notify.Permanent, Code: "variable", Message: bad.Error()}
 	}
 	vars, err := json.Marshal(s.Vars)
 	if err != nil {
@@ -61,35 +59,17 @@ func (c *Client) read(r reply) (notify.Sent, error) {
 	return notify.Sent{}, e
 }
 
-// longestVariable is the limit for notifications since 2018 (A.3).
-const longestVariable = 35
-
-var (
-	address   = regexp.MustCompile(`(?i)://|www\.`)
-	forbidden = "【】『』「」〖〗①②③★※→•²"
-)
-
-// badVariable finds a variable that the gateway would refuse: such a message would never be sent, and say so late.
-func badVariable(vars map[string]string) (name, why string) {
-	for name, value := range vars {
-		switch n := utf8.RuneCountInString(value); {
-		case n == 0 || n > longestVariable:
-			return name, fmt.Sprintf("has %d characters, 1 to %d are allowed", n, longestVariable)
-		case !utf8.ValidString(value):
-			return name, "is not UTF-8"
-		case address.MatchString(value):
-			return name, "holds an address"
-		case strings.ContainsAny(value, forbidden), strings.ContainsFunc(value, pictorial):
-			return name, "holds a character that is not allowed"
-		}
-	}
-	return "", ""
+// rules are those for notifications (A.3): a variable has had 35 characters since 2018, and the words get a template refused.
+var rules = notify.Rules{
+	LongestVariable: 35, LongestText: 500, Characters: "『』「」〖〗①②③★※→•²",
+	Words: []string{"拒收请回复", "回复确认收货", "党政", "代办证件", "贷款", "移民", "移动", "联通", "电信", "[", "]"},
 }
 
-// pictorial reports characters beyond the basic plane, controls, and the symbols that phones draw as pictures.
-func pictorial(r rune) bool {
-	return r < ' ' || r > 0xFFFF || 0x2600 <= r && r <= 0x27BF || r == 0xFE0F || r == 0x200D
-}
+// Rules are what Aliyun takes.
+func (c *Client) Rules() notify.Rules { return rules }
+
+// TemplateCode is the code of a text's template.
+func (c *Client) TemplateCode(m notify.Milestone) string { return c.cfg.Templates[string(m)] }
 
 // An answer holds the fields of every answer that are used.
 type answer struct {

@@ -11,8 +11,6 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"strings"
-	"unicode/utf8"
 
 	"emsd/notify"
 	"emsd/notify/post"
@@ -21,6 +19,7 @@ import (
 var (
 	_ notify.Gateway       = (*Client)(nil)
 	_ notify.Templated     = (*Client)(nil)
+	_ notify.Ruled         = (*Client)(nil)
 	_ notify.ReceiptReader = (*Client)(nil)
 	_ notify.Puller        = (*Client)(nil)
 )
@@ -99,8 +98,8 @@ func (c *Client) Send(ctx context.Context, s notify.SMS) (notify.Sent, error) {
 // compose makes the submission of a message: by template where there is one.
 func (c *Client) compose(s notify.SMS) (sub *submission, path string, refused *notify.SendError) {
 	sub = &submission{ECName: c.cfg.ECName, APID: c.cfg.APID, Mobiles: s.Phone.Reveal(), Sign: c.cfg.Sign, AddSerial: c.cfg.AddSerial}
-	if name, why := badVariable(s.Vars); why != "" {
-		return nil, "", &notify.SendError{Class: notify.Permanent, Code: "variable", Message: "variable " + name + " " + why}
+	if bad := c.Rules().BadVariable(s.Vars); bad != nil {
+		return nil, "", &notify.SendError{Class: notify.Permanent, Code: "variable", Message: bad.Error()}
 	}
 	id := c.cfg.Templates[string(s.Milestone)]
 	switch {
@@ -140,19 +139,11 @@ func paramList(s notify.SMS) (string, error) {
 	return string(b), err
 }
 
-func badVariable(vars map[string]string) (name, why string) {
-	for name, value := range vars {
-		switch {
-		case value == "":
-			return name, "is empty"
-		case !utf8.ValidString(value):
-			return name, "is not UTF-8"
-		case strings.ContainsAny(value, "【】"):
-			return name, "holds a bracket that is not allowed"
-		}
-	}
-	return "", ""
-}
+// Rules are what is known of what 云MAS takes: its document gives no limits.
+func (c *Client) Rules() notify.Rules { return notify.Rules{} }
+
+// TemplateCode is the id of a text's template; empty where the text is sent as it is.
+func (c *Client) TemplateCode(m notify.Milestone) string { return c.cfg.Templates[string(m)] }
 
 // wrap is the raw base64 of the JSON.
 func wrap(v any) ([]byte, error) {

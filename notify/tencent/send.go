@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"regexp"
-	"strings"
-	"unicode/utf8"
 
 	"emsd/notify"
 )
@@ -40,8 +37,8 @@ func (c *Client) Send(ctx context.Context, s notify.SMS) (notify.Sent, error) {
 		return notify.Sent{}, &notify.SendError{Class: notify.Configuration, ThisTemplate: true, Code: "variable_limit",
 			Message: fmt.Sprintf("variable %s may need %d characters, EMSD_SMS_TENCENT_VARIABLE_LIMIT is %d", name, notify.LongestValue(name), c.cfg.VariableLimit)}
 	}
-	if name, why := c.badVariable(s.Vars); why != "" {
-		return notify.Sent{}, &notify.SendError{Class: notify.Permanent, Code: "variable", Message: "variable " + name + " " + why}
+	if bad := c.Rules().BadVariable(s.Vars); bad != nil {
+		return notify.Sent{}, &notify.SendError{Class: notify.Permanent, Code: "variable", Message: bad.Error()}
 	}
 	params := []string{} // never null
 	for _, name := range notify.Variables(s.Milestone) {
@@ -79,21 +76,10 @@ func (c *Client) read(r reply, phone, attempt string) (notify.Sent, error) {
 	}
 }
 
-var address = regexp.MustCompile(`(?i)://|www\.`)
-
-// badVariable finds a variable that the gateway would refuse: such a message would never be sent, and say so late.
-func (c *Client) badVariable(vars map[string]string) (name, why string) {
-	for name, value := range vars {
-		switch n := utf8.RuneCountInString(value); {
-		case n == 0 || n > c.cfg.VariableLimit:
-			return name, fmt.Sprintf("has %d characters, 1 to %d are allowed", n, c.cfg.VariableLimit)
-		case !utf8.ValidString(value):
-			return name, "is not UTF-8"
-		case address.MatchString(value):
-			return name, "holds an address"
-		case strings.ContainsAny(value, "【】"):
-			return name, "holds a bracket that is not allowed"
-		}
-	}
-	return "", ""
+// Rules are what the account at Tencent may send (B.3).
+func (c *Client) Rules() notify.Rules {
+	return notify.Rules{LongestVariable: c.cfg.VariableLimit}
 }
+
+// TemplateCode is the id of a text's template.
+func (c *Client) TemplateCode(m notify.Milestone) string { return c.cfg.Templates[string(m)] }

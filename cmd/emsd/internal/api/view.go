@@ -1,6 +1,8 @@
 package api
 
 import (
+	"cmp"
+
 	"emsd/courier"
 	"emsd/courier/vault"
 	"emsd/tracking"
@@ -52,6 +54,7 @@ type recipientView struct {
 	City     string `json:"city"`
 	County   string `json:"county"`
 	Address  string `json:"address"`
+	Language string `json:"language"` // of messages: zh or en
 }
 
 type paymentView struct {
@@ -119,7 +122,7 @@ func viewAll(v courier.View, clear bool) deliveryView {
 }
 
 func viewRecipient(r courier.Recipient, clear bool) recipientView {
-	v := recipientView{Province: r.Province, City: r.City, County: r.County}
+	v := recipientView{Province: r.Province, City: r.City, County: r.County, Language: cmp.Or(r.Language, courier.InChinese)}
 	if clear {
 		v.Name, v.Phone, v.Address = r.Name.Reveal(), r.Phone.Reveal(), r.Address.Reveal()
 	} else {

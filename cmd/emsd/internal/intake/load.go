@@ -157,7 +157,7 @@ func kindOf(head []string) (Kind, error) {
 var remarks = []string{"原行号", "原因"}
 
 // optionalColumns may be left out of a file of permits.
-var optionalColumns = []string{"transaction_no", "paid_fen", "identity_changed", "address_changed"}
+var optionalColumns = []string{"transaction_no", "paid_fen", "identity_changed", "address_changed", "language"}
 
 func missingColumns(head []string) (missing []courier.Column) {
 	have := map[string]bool{}
