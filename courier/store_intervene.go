@@ -46,7 +46,9 @@ func lockIntervention(ctx context.Context, tx *sqlx.Tx, id uuid.UUID) (i Interve
 func (s *Service) InterventionsOf(ctx context.Context, delivery uuid.UUID) ([]Intervention, error) {
 	var list []Intervention
 	err := s.db.SelectContext(ctx, &list, `
-		SELECT `+interventionColumns+` FROM interventions WHERE delivery_id = $1 ORDER BY asked_at, id`, delivery)
+		SELECT `+interventionColumns+` FROM interventions
+		WHERE delivery_id = $1 AND ($2 = '' OR EXISTS (SELECT 1 FROM deliveries d WHERE d.id = $1 AND d.station_code = $2))
+		ORDER BY asked_at, id`, delivery, StationOf(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("read the interventions of delivery %s: %w", delivery, err)
 	}

@@ -99,7 +99,9 @@ func readLabel(ctx context.Context, db *sqlx.DB, id uuid.UUID) (waybillNo string
 		WaybillNo string `db:"waybill_no"`
 		Sealed    []byte `db:"pdf_sealed"`
 	}
-	err = db.GetContext(ctx, &row, `SELECT waybill_no, pdf_sealed FROM labels WHERE delivery_id = $1`, id)
+	err = db.GetContext(ctx, &row, `
+		SELECT waybill_no, pdf_sealed FROM labels
+		WHERE delivery_id = $1 AND ($2 = '' OR EXISTS (SELECT 1 FROM deliveries d WHERE d.id = $1 AND d.station_code = $2))`, id, StationOf(ctx))
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil, ErrNotFound
 	}

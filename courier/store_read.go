@@ -118,7 +118,7 @@ func readDeliveries(ctx context.Context, q sqlx.QueryerContext, ids []uuid.UUID)
 	err := sqlx.SelectContext(ctx, q, &rows, `
 		SELECT `+deliveryColumns+`, w.next_poll_at
 		FROM deliveries d LEFT JOIN waybills w ON w.delivery_id = d.id
-		WHERE d.id = ANY($1::uuid[])`, pq.Array(uuidTexts(ids)))
+		WHERE d.id = ANY($1::uuid[]) AND ($2 = '' OR d.station_code = $2)`, pq.Array(uuidTexts(ids)), StationOf(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("read %d deliveries: %w", len(ids), err)
 	}
@@ -136,9 +136,9 @@ func lockDeliveries(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID) (map[uuid
 	err := tx.SelectContext(ctx, &rows, `
 		SELECT `+deliveryColumns+`
 		FROM deliveries d
-		WHERE d.id = ANY($1::uuid[])
+		WHERE d.id = ANY($1::uuid[]) AND ($2 = '' OR d.station_code = $2)
 		ORDER BY d.id
-		FOR NO KEY UPDATE`, pq.Array(uuidTexts(ids)))
+		FOR NO KEY UPDATE`, pq.Array(uuidTexts(ids)), StationOf(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("lock %d deliveries: %w", len(ids), err)
 	}
@@ -161,10 +161,11 @@ func listDeliveries(ctx context.Context, q sqlx.QueryerContext, f Filter, after 
 		SELECT `+deliveryColumns+`, w.next_poll_at
 		FROM deliveries d LEFT JOIN waybills w ON w.delivery_id = d.id
 		WHERE ($1 = '' OR d.status = $1) AND ($2 = '' OR d.permit_no = $2) AND ($3 = '' OR d.waybill_no = $3)
-			AND (NOT $4 OR d.updated_at > $5) AND (NOT $6 OR `+after.condition(f)+`)
+			AND (NOT $4 OR d.updated_at > $5) AND (NOT $6 OR `+after.condition(f)+`) AND ($10 = '' OR d.station_code = $10)
 		ORDER BY `+order+`
 		LIMIT $9`,
-		string(f.Status), f.PermitNo, f.WaybillNo, f.byChange(), f.UpdatedAfter, after.set, after.at, after.id, f.Limit+1)
+		string(f.Status), f.PermitNo, f.WaybillNo, f.byChange(), f.UpdatedAfter, after.set, after.at, after.id, f.Limit+1,
+		StationOf(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("list deliveries: %w", err)
 	}
@@ -250,8 +251,9 @@ func listCases(ctx context.Context, q sqlx.QueryerContext, f CaseFilter, after p
 		SELECT `+caseColumns+`
 		FROM cases
 		WHERE closed_at IS NULL AND ($1 = '' OR kind = $1) AND (NOT $2 OR (due_at, id) > ($3::timestamptz, $4::uuid))
+			AND ($6 = '' OR EXISTS (SELECT 1 FROM deliveries d WHERE d.id = cases.delivery_id AND d.station_code = $6))
 		ORDER BY due_at, id
-		LIMIT $5`, string(f.Kind), after.set, after.at, after.id, f.Limit+1)
+		LIMIT $5`, string(f.Kind), after.set, after.at, after.id, f.Limit+1, StationOf(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("list cases: %w", err)
 	}

@@ -136,9 +136,9 @@ func listReturns(ctx context.Context, q sqlx.QueryerContext, f ReturnFilter, aft
 	err := sqlx.SelectContext(ctx, q, &rows, `
 		SELECT `+returnColumns+`, coalesce(d.waybill_no, '') AS waybill_no, d.permit_no, d.station_code
 		FROM returns r JOIN deliveries d ON d.id = r.delivery_id
-		WHERE `+where+`(NOT $1 OR (r.retain_until, r.delivery_id) > ($2::date, $3::uuid))
+		WHERE `+where+`(NOT $1 OR (r.retain_until, r.delivery_id) > ($2::date, $3::uuid)) AND ($5 = '' OR d.station_code = $5)
 		ORDER BY r.retain_until, r.delivery_id
-		LIMIT $4`, after.set, day(after.at), after.id, f.Limit+1)
+		LIMIT $4`, after.set, day(after.at), after.id, f.Limit+1, StationOf(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("list returns: %w", err)
 	}

@@ -20,7 +20,10 @@ func NewReader(db *sqlx.DB) *Reader { return &Reader{db} }
 // Timeline reads what has happened to a delivery, oldest first, in our own words.
 func (r *Reader) Timeline(ctx context.Context, delivery uuid.UUID) ([]Step, error) {
 	var orderedAt sql.NullTime
-	err := r.db.QueryRowxContext(ctx, `SELECT max(ordered_at) FROM waybills WHERE delivery_id = $1`, delivery).Scan(&orderedAt)
+	err := r.db.QueryRowxContext(ctx, `
+		SELECT max(ordered_at) FROM waybills
+		WHERE delivery_id = $1 AND ($2 = '' OR EXISTS (SELECT 1 FROM deliveries d WHERE d.id = $1 AND d.station_code = $2))`,
+		delivery, courier.StationOf(ctx)).Scan(&orderedAt)
 	if err != nil {
 		return nil, fmt.Errorf("read when delivery %s was ordered: %w", delivery, err)
 	}

@@ -15,11 +15,13 @@ import (
 	"time"
 
 	"emsd/cmd/emsd/internal/api"
+	"emsd/cmd/emsd/internal/console"
 	"emsd/cmd/emsd/internal/intake"
 	"emsd/cmd/emsd/internal/resident"
 	"emsd/cmd/emsd/internal/web"
 	"emsd/courier"
 	"emsd/courier/ems"
+	"emsd/courier/staff"
 	"emsd/courier/vault"
 	"emsd/migrations"
 	"emsd/notify"
@@ -44,6 +46,7 @@ type app struct {
 
 	ems       *ems.Client
 	service   *courier.Service
+	staff     *staff.Staff
 	orderer   *courier.Orderer
 	fees      *courier.FeeAuditor
 	changes   *courier.Interventions
@@ -94,6 +97,7 @@ func newApp(ctx context.Context, cfg Config, clock courier.Clock, log *slog.Logg
 	}
 	a.service = courier.New(a.db, a.vault, clock, courier.Options{PaymentMethods: cfg.PaymentMethods, WeightG: cfg.WeightG,
 		Interventions: cfg.EMS.InterveneAPI != ""})
+	a.staff = staff.New(a.db, a.vault, clock, staff.Options{Idle: cfg.SessionIdle, Longest: cfg.SessionMax, SecondFactor: staff.SecondFactor(cfg.SecondFactor)})
 	a.orderer = courier.NewOrderer(a.db, a.vault, a.ems, clock, cfg.orderOptions(), log, courier.NewOrderMetrics(a.reg))
 	a.fees = courier.NewFeeAuditor(a.db, charger{a.ems}, clock, log)
 	var intervener courier.Intervener // none: a clerk telephones
@@ -271,6 +275,7 @@ func (a *app) purge(ctx context.Context) error {
 		tracking.EnsurePartitions(ctx, a.db, a.clock.Now(), 3),
 		a.service.PurgeIdempotency(ctx, a.clock.Wall().Add(-idempotencyAge)),
 		a.uploads.Purge(ctx, a.clock.Now().Add(-uploadAge)),
+		a.staff.Purge(ctx),
 	)
 }
 
@@ -295,8 +300,13 @@ type face struct {
 
 // faces makes the three handlers.
 func (a *app) faces(stopping <-chan struct{}) []*face {
-	backOffice := web.Log(a.log, api.New(a.service, a.orderer, a.timeline, a.db, a.clock, api.Feed{Grew: a.feedGrew.next, Stopping: stopping},
+	mux := http.NewServeMux()
+	mux.Handle("/", api.New(a.service, a.orderer, a.timeline, a.db, a.clock, api.Feed{Grew: a.feedGrew.next, Stopping: stopping},
 		a.refolder(), a.vault, a.log))
+	pages := a.console()
+	mux.Handle("/console", pages)
+	mux.Handle("/console/", pages)
+	backOffice := web.Log(a.log, mux)
 	public := web.Log(a.log, resident.New(resident.Config{EMSSecret: string(a.cfg.EMS.Secret), ReceiptSecret: string(a.cfg.ReceiptSecret)},
 		a.hints, a.receipts, a.receiptForms(), a.clock, a.log))
 	ops := opsHandler(a.reg, []check{
@@ -311,6 +321,12 @@ func (a *app) faces(stopping <-chan struct{}) []*face {
 	})
 	return []*face{{name: "back office", addr: a.cfg.Listen, handler: backOffice}, {name: "public", addr: a.cfg.PublicListen, handler: public},
 		{name: "operations", addr: a.cfg.OpsListen, handler: ops}}
+}
+
+// console makes the clerks' pages.
+func (a *app) console() http.Handler {
+	return console.New(console.Parts{Staff: a.staff, Service: a.service, Timeline: a.timeline, Hints: a.hints,
+		History: tracking.NewHistory(a.db, a.clock, tracking.HistoryOptions{}), Clock: a.clock, Log: a.log})
 }
 
 // receiptForms are the receipts of the gateways in use.

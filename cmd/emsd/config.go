@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"emsd/courier/staff"
 	"emsd/notify"
 
 	"github.com/caarlos0/env/v11"
@@ -64,6 +65,9 @@ type Config struct {
 	KeepTracesMonths int           `env:"KEEP_TRACES_MONTHS" envDefault:"24"`
 	DatabasePool     int           `env:"DATABASE_POOL" envDefault:"16"`
 	ShutdownTimeout  time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"30s"`
+	SessionIdle      time.Duration `env:"SESSION_IDLE" envDefault:"15m"`
+	SessionMax       time.Duration `env:"SESSION_MAX" envDefault:"12h"`
+	SecondFactor     string        `env:"SECOND_FACTOR" envDefault:"privileged"`
 
 	quickRetries bool // for the demo: waits after technical failures are seconds, because a minute is all it has
 }
@@ -257,7 +261,7 @@ func (c *Config) check() error {
 		"EMSD_EMS_RATE": c.EMS.Rate, "EMSD_EMS_CONCURRENCY": float64(c.EMS.Concurrency), "EMSD_EMS_TIMEOUT": c.EMS.Timeout.Seconds(),
 		"EMSD_ORDER_CONCURRENCY": float64(c.OrderConcurrency), "EMSD_ORDER_LEASE": c.OrderLease.Seconds(), "EMSD_WEIGHT_G": float64(c.WeightG),
 		"EMSD_NUMBERS_LOW": float64(c.NumbersLow), "EMSD_NUMBERS_REFILL": float64(c.NumbersRefill), "EMSD_DATABASE_POOL": float64(c.DatabasePool),
-		"EMSD_SHUTDOWN_TIMEOUT": c.ShutdownTimeout.Seconds(),
+		"EMSD_SHUTDOWN_TIMEOUT": c.ShutdownTimeout.Seconds(), "EMSD_SESSION_IDLE": c.SessionIdle.Seconds(), "EMSD_SESSION_MAX": c.SessionMax.Seconds(),
 	} {
 		if n <= 0 {
 			bad("%s: must be more than 0", name)
@@ -277,6 +281,14 @@ func (c *Config) check() error {
 	}
 	if c.KeepTracesMonths < 3 {
 		bad("EMSD_KEEP_TRACES_MONTHS: %d is too few, disputes about an envelope come months later: at least 3", c.KeepTracesMonths)
+	}
+	if c.SessionMax < c.SessionIdle {
+		bad("EMSD_SESSION_MAX: %s is shorter than EMSD_SESSION_IDLE (%s)", c.SessionMax, c.SessionIdle)
+	}
+	switch staff.SecondFactor(c.SecondFactor) {
+	case staff.NobodyMust, staff.Privileged, staff.Everybody:
+	default:
+		bad("EMSD_SECOND_FACTOR: %q is none of off, privileged (supervisors and administrators), all", c.SecondFactor)
 	}
 	if c.DatabasePool > 0 && c.DatabasePool < 8 {
 		bad("EMSD_DATABASE_POOL: %d is too few, the rounds that run side by side need 8", c.DatabasePool)

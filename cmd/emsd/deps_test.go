@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"courier/audit":      {},
 	"courier/ems":        {"courier", "courier/vault"},
 	"courier/emssim":     {},
+	"courier/staff":      {"courier", "courier/vault", "courier/audit"},
 	"tracking":           {"courier", "courier/vault", "courier/audit", "tracking/calendar"}, // a decision about a code is audited where it is made
 	"tracking/calendar":  {},
 	"tracking/tracetest": {"courier", "courier/vault"},
@@ -49,6 +50,7 @@ var mayImport = map[string][]string{
 	"cmd/emsd/internal/web":          {everything},
 	"cmd/emsd/internal/api":          {everything},
 	"cmd/emsd/internal/api/spectest": {},
+	"cmd/emsd/internal/console":      {everything},
 	"cmd/emsd/internal/resident":     {everything},
 	"cmd/emssim":                     {everything},
 }

@@ -27,7 +27,7 @@ import (
 	"emsd/notify/smssim"
 )
 
-func TestMain(m *testing.M) { dbtest.Main(m) }
+func TestMain(m *testing.M) { dbtest.Main(m, closeBrowser) }
 
 // setup says what a daemon under test differs in; the zero value is a daemon on the real clock.
 type setup struct {

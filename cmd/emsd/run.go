@@ -38,6 +38,7 @@ type cli struct {
 	Doctor      doctorCmd      `cmd:"" help:"Check database, clock, key, EMS and schedules."`
 	CheckConfig checkConfigCmd `cmd:"" name:"check-config" help:"Check the environment and print what it means."`
 	Token       tokenCmd       `cmd:"" help:"Create, list or revoke API tokens."`
+	User        userCmd        `cmd:"" help:"Create, list, disable or enable the people who use the console, or give one a new password."`
 	Code        codeCmd        `cmd:"" help:"Codes of EMS's that nobody knows, and what was decided about them."`
 	Refold      refoldCmd      `cmd:"" help:"Compute anew what stored scans mean, after a table or a policy was mended."`
 	DoNotSend   doNotSendCmd   `cmd:"" name:"do-not-send" help:"Numbers that want no messages."`

@@ -26,6 +26,7 @@ const (
 	ColumnUploadName          = "uploads.name"
 	ColumnUploadFile          = "uploads.file"
 	ColumnUploadRow           = "upload_rows.row" // bound to the upload's id
+	ColumnTOTP                = "users.totp"
 )
 
 // A Column is a sealed column of the schema, and how rotation walks through it.
@@ -60,6 +61,7 @@ var Columns = []Column{
 	{ColumnUploadName, "uploads", "name_sealed", []Part{{"id", "uuid"}}, 500},
 	{ColumnUploadFile, "uploads", "file_sealed", []Part{{"id", "uuid"}}, 1}, // up to MaxUpload
 	{ColumnUploadRow, "upload_rows", "row_sealed", []Part{{"upload_id", "uuid"}, {"number", "integer"}}, 500},
+	{ColumnTOTP, "users", "totp_sealed", []Part{{"id", "uuid"}}, 500},
 }
 
 // normalised is the form in which a value is looked up, so that a clerk who types a number with blanks, in full width

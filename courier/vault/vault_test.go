@@ -220,7 +220,8 @@ func TestColumnsAreNamedOnce(t *testing.T) {
 	t.Parallel()
 	names := columnNames()
 	want := []string{"deliveries.name", "deliveries.phone", "deliveries.id_no", "deliveries.address", "labels.pdf", "scans.desc",
-		"deliveries.password", "retellings.desc", "raw_answers.body", "returns.agent_name", "readdressings.address", "interventions.address"}
+		"deliveries.password", "retellings.desc", "raw_answers.body", "returns.agent_name", "readdressings.address", "interventions.address",
+		"users.totp"}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("names in the associated data are stored for good (-want +got):\n%s", diff)
 	}

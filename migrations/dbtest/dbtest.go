@@ -91,11 +91,13 @@ func Private(t testing.TB, settings map[string]string) (*privatepg.Server, strin
 
 // Main runs the tests of a package and stops its server in order: func TestMain(m *testing.M) { dbtest.Main(m) }.
 // It is a courtesy: without it the server ends with the test binary all the same, a moment later.
-func Main(m *testing.M) {
+func Main(m *testing.M, after ...func() error) {
 	code := m.Run()
-	if err := stop(); err != nil {
-		fmt.Fprintln(os.Stderr, "dbtest:", err)
-		code = max(code, 1)
+	for _, end := range append(after, stop) {
+		if err := end(); err != nil {
+			fmt.Fprintln(os.Stderr, "dbtest:", err)
+			code = max(code, 1)
+		}
 	}
 	os.Exit(code)
 }

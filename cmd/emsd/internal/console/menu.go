@@ -1,0 +1,33 @@
+package console
+
+import (
+	"strings"
+
+	"emsd/courier/staff"
+)
+
+// A menuItem is one entry of the menu.
+type menuItem struct {
+	Path    string
+	Name    string
+	action  staff.Action
+	Current bool
+}
+
+// menu lists the pages that are always at hand, in the order of a working day.
+var menu = []menuItem{
+	{Path: "/console/", Name: "今日", action: staff.ReadToday},
+}
+
+// menuFor is the menu of what this person may see.
+func menuFor(u staff.User, path string) []menuItem {
+	var items []menuItem
+	for _, m := range menu {
+		if !u.May(m.action) {
+			continue
+		}
+		m.Current = path == m.Path || m.Path != "/console/" && strings.HasPrefix(path, m.Path+"/")
+		items = append(items, m)
+	}
+	return items
+}
