@@ -238,7 +238,7 @@ func (s *Service) Quote(ctx context.Context, province string, weightG int) (Quot
 		return Quotation{}, Faults{{"weight_g", "range", "重量以克为单位，应为1至50000"}}
 	}
 	now := s.clock.Now()
-	tariffs, err := readTariffs(ctx, s.db, now)
+	tariffs, err := readTariffs(ctx, s.q(), now)
 	if err != nil {
 		return Quotation{}, err
 	}
@@ -251,5 +251,5 @@ func (s *Service) Quote(ctx context.Context, province string, weightG int) (Quot
 
 // Policies tells what the rules allow at a time.
 func (s *Service) Policies(ctx context.Context, now time.Time) ([]Policy, error) {
-	return readPolicies(ctx, s.db, now)
+	return readPolicies(ctx, s.q(), now)
 }

@@ -30,7 +30,7 @@ func (s *Service) Cases(ctx context.Context, f CaseFilter) (CasePage, error) {
 		return CasePage{}, err
 	}
 	f.Limit = pageLimit(f.Limit)
-	cases, err := listCases(ctx, s.db, f, after)
+	cases, err := listCases(ctx, s.q(), f, after)
 	if err != nil {
 		return CasePage{}, err
 	}
@@ -41,6 +41,11 @@ func (s *Service) Cases(ctx context.Context, f CaseFilter) (CasePage, error) {
 		p.Next = pageMark{true, last.DueAt, last.ID}.cursor("due")
 	}
 	return p, nil
+}
+
+// Case reads one case, open or closed.
+func (s *Service) Case(ctx context.Context, id uuid.UUID) (Case, error) {
+	return readCase(ctx, s.q(), id)
 }
 
 // CloseCase ends a case with what came of it. It changes nothing else: what the case asked for is done by its own call.

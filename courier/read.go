@@ -26,21 +26,21 @@ func (s *Service) Get(ctx context.Context, id uuid.UUID) (View, error) {
 		return View{}, err
 	}
 	v := View{Delivery: d}
-	if v.Payments, err = paymentsOf(ctx, s.db, id); err != nil {
+	if v.Payments, err = paymentsOf(ctx, s.q(), id); err != nil {
 		return View{}, err
 	}
-	if v.Cases, err = casesOf(ctx, s.db, id); err != nil {
+	if v.Cases, err = casesOf(ctx, s.q(), id); err != nil {
 		return View{}, err
 	}
 	if v.Return, err = s.readReturn(ctx, id); err != nil {
 		return View{}, err
 	}
-	v.NonReceipts, err = nonReceiptsOf(ctx, s.db, id)
+	v.NonReceipts, err = nonReceiptsOf(ctx, s.q(), id)
 	return v, err
 }
 
 func (s *Service) delivery(ctx context.Context, id uuid.UUID) (Delivery, error) {
-	rows, err := readDeliveries(ctx, s.db, []uuid.UUID{id})
+	rows, err := readDeliveries(ctx, s.q(), []uuid.UUID{id})
 	if err != nil {
 		return Delivery{}, err
 	}
@@ -83,7 +83,7 @@ func (s *Service) List(ctx context.Context, f Filter) (Page, error) {
 	if !printable(f.PermitNo+f.WaybillNo, 2*maxNumber) {
 		return Page{}, nil // no such number can be stored
 	}
-	rows, err := listDeliveries(ctx, s.db, f, after)
+	rows, err := listDeliveries(ctx, s.q(), f, after)
 	if err != nil {
 		return Page{}, err
 	}

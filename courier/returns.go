@@ -330,7 +330,7 @@ func (s *Service) Returns(ctx context.Context, f ReturnFilter) (ReturnPage, erro
 		return ReturnPage{}, err
 	}
 	f.Limit = pageLimit(f.Limit)
-	all, err := listReturns(ctx, s.db, f, after)
+	all, err := listReturns(ctx, s.q(), f, after)
 	if err != nil {
 		return ReturnPage{}, err
 	}

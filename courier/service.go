@@ -18,6 +18,7 @@ type Options struct {
 // outside: rounds do that.
 type Service struct {
 	db    *sqlx.DB
+	tx    *sqlx.Tx // of Together; nil outside
 	vault *vault.Vault
 	clock Clock
 	opts  Options
@@ -34,5 +35,5 @@ func New(db *sqlx.DB, v *vault.Vault, clock Clock, opts Options) *Service {
 	if opts.RetainDays == 0 {
 		opts.RetainDays = retainDays
 	}
-	return &Service{db, v, clock, opts}
+	return &Service{db: db, vault: v, clock: clock, opts: opts}
 }

@@ -45,7 +45,7 @@ func lockIntervention(ctx context.Context, tx *sqlx.Tx, id uuid.UUID) (i Interve
 // InterventionsOf lists what was asked about a delivery, oldest first.
 func (s *Service) InterventionsOf(ctx context.Context, delivery uuid.UUID) ([]Intervention, error) {
 	var list []Intervention
-	err := s.db.SelectContext(ctx, &list, `
+	err := sqlx.SelectContext(ctx, s.q(), &list, `
 		SELECT `+interventionColumns+` FROM interventions
 		WHERE delivery_id = $1 AND ($2 = '' OR EXISTS (SELECT 1 FROM deliveries d WHERE d.id = $1 AND d.station_code = $2))
 		ORDER BY asked_at, id`, delivery, StationOf(ctx))

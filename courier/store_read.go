@@ -260,6 +260,18 @@ func listCases(ctx context.Context, q sqlx.QueryerContext, f CaseFilter, after p
 	return casesFrom(rows), nil
 }
 
+func readCase(ctx context.Context, q sqlx.QueryerContext, id uuid.UUID) (Case, error) {
+	var row caseRow
+	err := sqlx.GetContext(ctx, q, &row, `SELECT `+caseColumns+` FROM cases WHERE id = $1`, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Case{}, ErrNotFound
+	}
+	if err != nil {
+		return Case{}, fmt.Errorf("read case %s: %w", id, err)
+	}
+	return casesFrom([]caseRow{row})[0], nil
+}
+
 // lockCase reads a case and its delivery and keeps both from changing: the delivery first, as every move does.
 func lockCase(ctx context.Context, tx *sqlx.Tx, id uuid.UUID) (Case, map[uuid.UUID]*deliveryRow, error) {
 	var delivery uuid.UUID

@@ -62,7 +62,7 @@ func lockReturn(ctx context.Context, tx *sqlx.Tx, delivery uuid.UUID) (*Return, 
 // readReturn reads the return of a delivery with the agent's name in the open; nil when nothing was received.
 func (s *Service) readReturn(ctx context.Context, delivery uuid.UUID) (*Return, error) {
 	var r returnRow
-	err := s.db.GetContext(ctx, &r, `SELECT `+returnColumns+` FROM returns r WHERE r.delivery_id = $1`, delivery)
+	err := sqlx.GetContext(ctx, s.q(), &r, `SELECT `+returnColumns+` FROM returns r WHERE r.delivery_id = $1`, delivery)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

@@ -2,15 +2,21 @@ package courier
 
 import (
 	"context"
+	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
 )
 
 // inTx is InTx for work that may meet others on the same rows: when PostgreSQL ends a transaction so that another can go
-// on, it is done again from the start. f therefore keeps nothing from a run that failed.
+// on, it is done again from the start. f therefore keeps nothing from a run that failed. Within Together it is a part of
+// that transaction, which is undone alone when f fails.
 func (s *Service) inTx(ctx context.Context, f func(tx *sqlx.Tx) error) error {
+	if s.tx != nil {
+		return part(ctx, s.tx, f)
+	}
 	const tries = 4
 	for n := 1; ; n++ {
 		err := InTx(ctx, s.db, f)
@@ -18,4 +24,56 @@ func (s *Service) inTx(ctx context.Context, f func(tx *sqlx.Tx) error) error {
 			return err
 		}
 	}
+}
+
+// part runs f so that its failure undoes what it did and leaves the transaction usable.
+func part(ctx context.Context, tx *sqlx.Tx, f func(tx *sqlx.Tx) error) error {
+	if _, err := tx.ExecContext(ctx, `SAVEPOINT part`); err != nil {
+		return err
+	}
+	if err := f(tx); err != nil {
+		if _, undone := tx.ExecContext(context.WithoutCancel(ctx), `ROLLBACK TO SAVEPOINT part`); undone != nil {
+			return fmt.Errorf("%w; undo it: %w", err, undone)
+		}
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `RELEASE SAVEPOINT part`)
+	return err
+}
+
+// q is where questions are put: the transaction of Together, or the database.
+func (s *Service) q() sqlx.QueryerContext {
+	if s.tx != nil {
+		return s.tx
+	}
+	return s.db
+}
+
+// Together runs f with a Service of which everything is one transaction: what it does, what it reads afterwards, and the
+// answer that is stored under the request's key. f may run again from the start, as in inTx.
+func (s *Service) Together(ctx context.Context, f func(*Service) error) error {
+	return s.inTx(ctx, func(tx *sqlx.Tx) error {
+		bound := *s
+		bound.tx = tx
+		return f(&bound)
+	})
+}
+
+// LockVersion keeps a delivery from changing until the end of Together, and gives the number of its last event: with
+// every change that somebody could overlook it grows (I-8).
+func (s *Service) LockVersion(ctx context.Context, id uuid.UUID) (int, error) {
+	rows, err := lockDeliveries(ctx, s.tx, []uuid.UUID{id})
+	if err != nil {
+		return 0, err
+	}
+	if rows[id] == nil {
+		return 0, ErrNotFound
+	}
+	return rows[id].Seq, nil
+}
+
+// LockCase keeps a case from changing until the end of Together, and gives it as it stands.
+func (s *Service) LockCase(ctx context.Context, id uuid.UUID) (Case, error) {
+	c, _, err := lockCase(ctx, s.tx, id)
+	return c, err
 }

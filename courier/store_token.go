@@ -91,25 +91,52 @@ func claimKey(ctx context.Context, db *sqlx.DB, token uuid.UUID, key string, has
 	return n == 1, err
 }
 
-func readKey(ctx context.Context, db *sqlx.DB, token uuid.UUID, key string) ([]byte, *StoredAnswer, error) {
+// lockKey holds a key until the transaction ends, and does not wait for another that holds it.
+func lockKey(ctx context.Context, tx *sqlx.Tx, token uuid.UUID, key string) error {
+	var free bool
+	if err := tx.GetContext(ctx, &free, `SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))`, "idempotency "+token.String()+" "+key); err != nil {
+		return fmt.Errorf("lock idempotency key: %w", err)
+	}
+	if !free {
+		return inProgress
+	}
+	return nil
+}
+
+// storeKey writes the answer of a request; it takes the place of one that was begun and never answered.
+func storeKey(ctx context.Context, tx *sqlx.Tx, token uuid.UUID, key string, hash []byte, a StoredAnswer, wall time.Time) error {
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO idempotency_keys (token_id, key, request_hash, status, content_type, location, body, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (token_id, key) DO UPDATE SET status = excluded.status, content_type = excluded.content_type, location = excluded.location,
+			body = excluded.body, created_at = excluded.created_at`, token, key, hash, a.Status, a.ContentType, a.Location, a.Body, wall)
+	if err != nil {
+		return fmt.Errorf("store idempotent answer: %w", err)
+	}
+	return nil
+}
+
+// readKey gives what was asked under a key, what was answered if it was, and when it was begun.
+func readKey(ctx context.Context, q sqlx.QueryerContext, token uuid.UUID, key string) ([]byte, *StoredAnswer, time.Time, error) {
 	var r struct {
+		CreatedAt   time.Time     `db:"created_at"`
 		Hash        []byte        `db:"request_hash"`
 		Status      sql.NullInt64 `db:"status"`
 		ContentType string        `db:"content_type"`
 		Location    string        `db:"location"`
 		Body        []byte        `db:"body"`
 	}
-	err := db.GetContext(ctx, &r, `SELECT request_hash, status, content_type, location, body FROM idempotency_keys WHERE token_id = $1 AND key = $2`, token, key)
-	if errors.Is(err, sql.ErrNoRows) { // given back between the claim and this look
-		return nil, nil, &Conflict{"in_progress", "相同 Idempotency-Key 的请求正在处理，请稍后再试"}
+	err := sqlx.GetContext(ctx, q, &r, `
+		SELECT created_at, request_hash, status, content_type, location, body FROM idempotency_keys WHERE token_id = $1 AND key = $2`, token, key)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil, time.Time{}, ErrNotFound
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("read idempotency key: %w", err)
+		return nil, nil, time.Time{}, fmt.Errorf("read idempotency key: %w", err)
 	}
 	if !r.Status.Valid {
-		return r.Hash, nil, nil
+		return r.Hash, nil, r.CreatedAt, nil
 	}
-	return r.Hash, &StoredAnswer{int(r.Status.Int64), r.ContentType, r.Location, r.Body}, nil
+	return r.Hash, &StoredAnswer{int(r.Status.Int64), r.ContentType, r.Location, r.Body}, r.CreatedAt, nil
 }
 
 func finishKey(ctx context.Context, db *sqlx.DB, token uuid.UUID, key string, a StoredAnswer) error {

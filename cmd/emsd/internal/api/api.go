@@ -40,8 +40,15 @@ type API struct {
 	vault   *vault.Vault // opens answers of EMS that are kept as evidence
 	log     *slog.Logger
 
+	hook func(point string) // of crash tests
+
 	mux    *http.ServeMux
 	routes []Route
+}
+
+// Options of an API; zero values take the default given here.
+type Options struct {
+	Hook func(point string) // called at named points, for crash tests; nothing
 }
 
 // A Route is a call of the API and the scopes of which a token needs one; admin may do everything.
@@ -74,8 +81,11 @@ type Scans interface {
 
 // New returns the API. What is registered here is described in openapi.yaml, with its scopes.
 func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, clock courier.Clock, feed Feed,
-	codes Codes, v *vault.Vault, log *slog.Logger) *API {
-	a := &API{service: service, labels: labels, scans: scans, db: db, clock: clock, feed: feed, codes: codes, vault: v, log: log, mux: http.NewServeMux()}
+	codes Codes, v *vault.Vault, opts Options, log *slog.Logger) *API {
+	a := &API{service: service, labels: labels, scans: scans, db: db, clock: clock, feed: feed, codes: codes, vault: v, hook: opts.Hook, log: log, mux: http.NewServeMux()}
+	if a.hook == nil {
+		a.hook = func(string) {}
+	}
 	handle := func(pattern string, maxBody int64, h handler, scopes ...string) {
 		a.mux.Handle(pattern, web.LimitBody(maxBody, a.guard(h, scopes)))
 		a.routes = append(a.routes, Route{pattern, scopes})
@@ -83,38 +93,38 @@ func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, cloc
 	a.mux.HandleFunc("GET /openapi.yaml", serveSpec)
 	a.routes = append(a.routes, Route{Pattern: "GET /openapi.yaml"})
 	// permit system: an approved permit
-	handle("POST /v1/deliveries", web.MaxBody, a.once(a.accept), scopePermits)
+	handle("POST /v1/deliveries", web.MaxBody, a.whole((*API).accept, nil), scopePermits)
 	// permit system: many at once, NDJSON both ways
 	handle("POST /v1/deliveries:batch", maxBatch, a.batch, scopePermits)
 	handle("GET /v1/deliveries", web.MaxBody, a.list, scopeRead, scopePermits, scopePayments, scopeClerk)
 	handle("GET /v1/deliveries/{id}", web.MaxBody, a.show, scopeRead, scopePermits, scopePayments, scopeClerk)
 	handle("GET /v1/deliveries/{id}/label", web.MaxBody, a.label, scopeClerk)
 	// permit system or counter: money came in, money went back
-	handle("POST /v1/deliveries/{id}/payments", web.MaxBody, a.once(a.pay), scopePayments)
-	handle("POST /v1/deliveries/{id}/refund", web.MaxBody, a.once(a.refund), scopePayments)
-	handle("POST /v1/deliveries/{id}/cancel", web.MaxBody, a.once(a.cancel), scopePermits, scopeClerk)
-	handle("POST /v1/deliveries/{id}/retry", web.MaxBody, a.once(a.retry), scopeClerk)
-	handle("POST /v1/deliveries/{id}/address", web.MaxBody, a.once(a.address), scopePermits, scopeClerk)
+	handle("POST /v1/deliveries/{id}/payments", web.MaxBody, a.whole((*API).pay, deliveryVersion), scopePayments)
+	handle("POST /v1/deliveries/{id}/refund", web.MaxBody, a.whole((*API).refund, deliveryVersion), scopePayments)
+	handle("POST /v1/deliveries/{id}/cancel", web.MaxBody, a.whole((*API).cancel, deliveryVersion), scopePermits, scopeClerk)
+	handle("POST /v1/deliveries/{id}/retry", web.MaxBody, a.whole((*API).retry, deliveryVersion), scopeClerk)
+	handle("POST /v1/deliveries/{id}/address", web.MaxBody, a.whole((*API).address, deliveryVersion), scopePermits, scopeClerk)
 	// counter: the envelope was given to EMS's courier, one or a list of scanned ones
-	handle("POST /v1/deliveries/{id}/handover", web.MaxBody, a.once(a.handOver), scopeClerk)
-	handle("POST /v1/handovers", web.MaxBody, a.once(a.handOverAll), scopeClerk)
+	handle("POST /v1/deliveries/{id}/handover", web.MaxBody, a.whole((*API).handOver, deliveryVersion), scopeClerk)
+	handle("POST /v1/handovers", web.MaxBody, a.whole((*API).handOverAll, nil), scopeClerk)
 	// counter: what came back, where it lies, who took it, or that it goes out again
-	handle("POST /v1/returns", web.MaxBody, a.once(a.receiveReturn), scopeClerk)
+	handle("POST /v1/returns", web.MaxBody, a.whole((*API).receiveReturn, nil), scopeClerk)
 	handle("GET /v1/returns", web.MaxBody, a.returns, scopeRead, scopeClerk)
-	handle("POST /v1/deliveries/{id}/return/shelf", web.MaxBody, a.once(a.moveReturn), scopeClerk)
-	handle("POST /v1/deliveries/{id}/return/pick-up", web.MaxBody, a.once(a.pickUp), scopeClerk)
-	handle("POST /v1/deliveries/{id}/return/dispose", web.MaxBody, a.once(a.dispose), scopeClerk)
-	handle("POST /v1/deliveries/{id}/redispatch", web.MaxBody, a.once(a.redispatch), scopePermits, scopeClerk)
+	handle("POST /v1/deliveries/{id}/return/shelf", web.MaxBody, a.whole((*API).moveReturn, deliveryVersion), scopeClerk)
+	handle("POST /v1/deliveries/{id}/return/pick-up", web.MaxBody, a.whole((*API).pickUp, deliveryVersion), scopeClerk)
+	handle("POST /v1/deliveries/{id}/return/dispose", web.MaxBody, a.whole((*API).dispose, deliveryVersion), scopeClerk)
+	handle("POST /v1/deliveries/{id}/redispatch", web.MaxBody, a.whole((*API).redispatch, deliveryVersion), scopePermits, scopeClerk)
 	// permit system or counter: it did not arrive, and how that ended
-	handle("POST /v1/deliveries/{id}/not-received", web.MaxBody, a.once(a.notReceived), scopePermits, scopeClerk)
-	handle("POST /v1/deliveries/{id}/not-received/close", web.MaxBody, a.once(a.endNotReceived), scopeClerk)
-	handle("POST /v1/deliveries/{id}/declare-lost", web.MaxBody, a.once(a.declareLost), scopeClerk)
+	handle("POST /v1/deliveries/{id}/not-received", web.MaxBody, a.whole((*API).notReceived, deliveryVersion), scopePermits, scopeClerk)
+	handle("POST /v1/deliveries/{id}/not-received/close", web.MaxBody, a.whole((*API).endNotReceived, deliveryVersion), scopeClerk)
+	handle("POST /v1/deliveries/{id}/declare-lost", web.MaxBody, a.whole((*API).declareLost, deliveryVersion), scopeClerk)
 	handle("POST /v1/quotes", web.MaxBody, a.quote, scopeRead, scopePermits)
 	// permit system: what became of everything
 	handle("GET /v1/events", web.MaxBody, a.events, scopeRead)
 	// clerks: an envelope that EMS has is readdressed, called back, urged or sent out again
-	handle("POST /v1/deliveries/{id}/intervene", web.MaxBody, a.once(a.intervene), scopeClerk)
-	handle("POST /v1/deliveries/{id}/interventions/{intervention}/close", web.MaxBody, a.once(a.closeIntervention), scopeClerk)
+	handle("POST /v1/deliveries/{id}/intervene", web.MaxBody, a.whole((*API).intervene, deliveryVersion), scopeClerk)
+	handle("POST /v1/deliveries/{id}/interventions/{intervention}/close", web.MaxBody, a.whole((*API).closeIntervention, deliveryVersion), scopeClerk)
 	// clerks: codes of EMS's that nobody knows, and what was decided about them
 	handle("GET /v1/codes/unknown", web.MaxBody, a.unknownCodes, scopeRead, scopeClerk)
 	handle("GET /v1/codes/decisions", web.MaxBody, a.decisions, scopeRead, scopeClerk)
@@ -125,7 +135,8 @@ func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, cloc
 	// an administrator in a dispute: what EMS answered, word for word
 	handle("GET /v1/deliveries/{id}/answers", web.MaxBody, a.answers, scopeAdmin)
 	handle("GET /v1/cases", web.MaxBody, a.cases, scopeRead, scopeClerk)
-	handle("POST /v1/cases/{id}/close", web.MaxBody, a.once(a.closeCase), scopeClerk)
+	handle("GET /v1/cases/{id}", web.MaxBody, a.showCase, scopeRead, scopeClerk)
+	handle("POST /v1/cases/{id}/close", web.MaxBody, a.whole((*API).closeCase, caseVersion), scopeClerk)
 	a.mux.Handle("/v1/", a.guard(func(w http.ResponseWriter, r *http.Request, _ courier.Token) error {
 		return web.NewProblem(http.StatusNotFound, "no_such_call", "没有这个接口，请核对地址和方法")
 	}, nil))

@@ -80,8 +80,7 @@ func (a *API) show(w http.ResponseWriter, r *http.Request, t courier.Token) erro
 	if v.Expected, err = a.expected(r, view.Delivery, steps); err != nil {
 		return err
 	}
-	web.WriteJSON(w, http.StatusOK, "application/json", v)
-	return nil
+	return writeTagged(w, r, v, func(body []byte) string { return deliveryTag(view.Seq, body) })
 }
 
 func (a *API) list(w http.ResponseWriter, r *http.Request, t courier.Token) error {

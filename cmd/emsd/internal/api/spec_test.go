@@ -25,7 +25,7 @@ func loadSpec(t *testing.T) *openapi3.T {
 }
 
 func registered() []Route {
-	return New(nil, nil, nil, nil, courier.Clock{}, Feed{}, nil, nil, slog.New(slog.DiscardHandler)).Routes()
+	return New(nil, nil, nil, nil, courier.Clock{}, Feed{}, nil, nil, Options{}, slog.New(slog.DiscardHandler)).Routes()
 }
 
 // scopesOf reads which scopes an operation asks for, without admin, which each must name.

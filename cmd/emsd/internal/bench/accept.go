@@ -103,7 +103,7 @@ func acceptProduct(ctx context.Context, t task, m *meter) error {
 	if err != nil {
 		return err
 	}
-	srv := &http.Server{Handler: api.New(service, nil, nil, db, clock, api.Feed{}, nil, nil, quiet), ReadHeaderTimeout: 10 * time.Second}
+	srv := &http.Server{Handler: api.New(service, nil, nil, db, clock, api.Feed{}, nil, nil, api.Options{}, quiet), ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	body := applications(t.Items)
