@@ -120,25 +120,29 @@ func (s *Service) EndNotReceived(ctx context.Context, id uuid.UUID, outcome, rea
 		return View{}, c.faults
 	}
 	_, err := s.change(ctx, id, "not_received."+outcome, reason, by, func(tx *sqlx.Tx, row *deliveryRow, reason string, now time.Time) (bool, error) {
-		open, err := lockNonReceipt(ctx, tx, id)
-		if err != nil {
-			return false, err
-		}
-		if open == nil {
-			return false, endedBefore(ctx, tx, id, outcome)
-		}
-		if outcome == OutcomeLost {
-			return true, s.declareLost(ctx, tx, row, reason, by, now)
-		}
-		if err := endNonReceipts(ctx, tx, id, outcome, by, reason, now); err != nil {
-			return false, err
-		}
-		return true, CloseCases(ctx, tx, closings(id, outcome, by, reason, now, CaseNotReceived))
+		return s.endNotReceived(ctx, tx, row, outcome, reason, by, now)
 	})
 	if err != nil {
 		return View{}, err
 	}
 	return s.Get(ctx, id)
+}
+
+func (s *Service) endNotReceived(ctx context.Context, tx *sqlx.Tx, row *deliveryRow, outcome, reason, by string, now time.Time) (bool, error) {
+	open, err := lockNonReceipt(ctx, tx, row.ID)
+	if err != nil {
+		return false, err
+	}
+	if open == nil {
+		return false, endedBefore(ctx, tx, row.ID, outcome)
+	}
+	if outcome == OutcomeLost {
+		return true, s.declareLost(ctx, tx, row, reason, by, now)
+	}
+	if err := endNonReceipts(ctx, tx, row.ID, outcome, by, reason, now); err != nil {
+		return false, err
+	}
+	return true, CloseCases(ctx, tx, closings(row.ID, outcome, by, reason, now, CaseNotReceived))
 }
 
 func endedBefore(ctx context.Context, tx *sqlx.Tx, id uuid.UUID, outcome string) error {
@@ -158,21 +162,25 @@ func (s *Service) DeclareLost(ctx context.Context, id uuid.UUID, reason, by stri
 				return false, err
 			}
 		}
-		for _, kind := range []CaseKind{CaseLost, CaseNotReceived, CaseStalled} {
-			open, err := hasOpenCase(ctx, tx, id, kind)
-			if err != nil {
-				return false, err
-			}
-			if open {
-				return true, s.declareLost(ctx, tx, row, reason, by, now)
-			}
+		if err := missed(ctx, tx, id); err != nil {
+			return false, err
 		}
-		return false, &Conflict{"no_open_case", "该寄递没有“滞留”“未收到”或“遗失”的未办结事项，不能登记遗失；请先登记未收到并向邮政核实"}
+		return true, s.declareLost(ctx, tx, row, reason, by, now)
 	})
 	if err != nil {
 		return View{}, err
 	}
 	return s.Get(ctx, id)
+}
+
+// missed says why nobody may declare an envelope lost: no open case says that something is wrong.
+func missed(ctx context.Context, tx *sqlx.Tx, id uuid.UUID) error {
+	for _, kind := range []CaseKind{CaseLost, CaseNotReceived, CaseStalled} {
+		if open, err := hasOpenCase(ctx, tx, id, kind); err != nil || open {
+			return err
+		}
+	}
+	return &Conflict{"no_open_case", "该寄递没有“滞留”“未收到”或“遗失”的未办结事项，不能登记遗失；请先登记未收到并向邮政核实"}
 }
 
 // declareLost moves the delivery to lost, unless EMS was first, and tells the permit system to void and reissue. Every

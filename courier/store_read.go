@@ -286,6 +286,9 @@ func lockCase(ctx context.Context, tx *sqlx.Tx, id uuid.UUID) (Case, map[uuid.UU
 	if err != nil {
 		return Case{}, nil, err
 	}
+	if rows[delivery] == nil { // of another station
+		return Case{}, nil, ErrNotFound
+	}
 	var row caseRow
 	if err := tx.GetContext(ctx, &row, `SELECT `+caseColumns+` FROM cases WHERE id = $1 FOR UPDATE`, id); err != nil {
 		return Case{}, nil, fmt.Errorf("lock case %s: %w", id, err)

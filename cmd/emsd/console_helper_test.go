@@ -36,7 +36,7 @@ func (d *daemon) newUser(role staff.Role, station string) (staff.User, string) {
 	u, _, err := d.app.staff.Create(context.Background(), staff.User{Name: fmt.Sprintf("clerk%d", n), FullName: fmt.Sprintf("测试员%d", n),
 		Role: role, Station: station}, password, "operator")
 	if err == nil {
-		_, err = d.app.db.Exec(`UPDATE users SET must_change = false WHERE id = $1`, u.ID)
+		err = d.app.staff.KeepPassword(context.Background(), u.ID, "operator")
 	}
 	if err != nil {
 		d.t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 
 	"emsd/courier"
 	"emsd/courier/emssim"
+	"emsd/courier/staff"
 	"emsd/courier/vault"
 	"emsd/migrations"
 	"emsd/migrations/privatepg"
@@ -172,7 +173,7 @@ func (d *demo) config(dsn string) (Config, error) {
 		"EMSD_SMS_MAS_SECRET_KEY=" + smssim.SampleMASSecret, "EMSD_SMS_MAS_SIGN=" + smssim.SampleMASSign, "EMSD_SMS_MAS_SIGN_NAME=" + smssim.SampleSignName,
 		"EMSD_SMS_MAS_TEMPLATES=" + strings.ReplaceAll(demoTemplates, demoPrefix, ""),
 		"EMSD_SENDER_NAME=示例派出所", "EMSD_SENDER_PHONE=01080000000", "EMSD_SENDER_PROVINCE=北京市", "EMSD_SENDER_CITY=北京市",
-		"EMSD_SENDER_COUNTY=东城区", "EMSD_SENDER_ADDRESS=示例东路1号", fmt.Sprintf("EMSD_TIME_SCALE=%g", d.cmd.Speed),
+		"EMSD_SENDER_COUNTY=东城区", "EMSD_SENDER_ADDRESS=示例东路1号", "EMSD_SECOND_FACTOR=off", fmt.Sprintf("EMSD_TIME_SCALE=%g", d.cmd.Speed),
 		"EMSD_SCHEDULE_RECONCILE=@every 1s", "EMSD_SCHEDULE_RESOLVE=@every 1s", "EMSD_SCHEDULE_POLL=@every 1s", "EMSD_SCHEDULE_SEND=@every 1s",
 	}
 	cfg, err := readConfig(environ)
@@ -262,14 +263,42 @@ func (d *demo) keep() error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.out, "\nrunning until interrupted:\n  back office  http://%s/v1/deliveries\n  public       http://%s\n  operations   http://%s/metrics\n  simulators   %s/sim/ledger\n  token        %s\n  database     %s\n",
-		d.addrs[0], d.addrs[1], d.addrs[2], d.simURL, secret, d.databaseURL())
+	fmt.Fprintf(d.out, "\nrunning until interrupted:\n  console      http://%s/console/\n  back office  http://%s/v1/deliveries\n  public       http://%s\n  operations   http://%s/metrics\n  simulators   %s/sim/ledger\n  token        %s\n  database     %s\n",
+		d.addrs[0], d.addrs[0], d.addrs[1], d.addrs[2], d.simURL, secret, d.databaseURL())
+	if err := d.signIns(); err != nil {
+		return err
+	}
 	select {
 	case <-d.env.ctx.Done():
 		return nil
 	case err := <-d.failed:
 		return err
 	}
+}
+
+// signIns makes a user of each role and prints how to sign in. The passwords are drawn, so that a demo that somebody forgot
+// has no well-known one, and must not be changed first, so that all can be tried at once.
+func (d *demo) signIns() error {
+	station, err := busiestStation(d.env.ctx, d.app.db)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(d.out, "  sign-ins     name, password, role\n")
+	for _, u := range []staff.User{
+		{Name: "chuangkou", FullName: "演示窗口", Role: staff.Counter, Station: station}, {Name: "houtai", FullName: "演示后台", Role: staff.BackOffice},
+		{Name: "zhuguan", FullName: "演示主管", Role: staff.Supervisor}, {Name: "guanli", FullName: "演示管理员", Role: staff.Administrator},
+		{Name: "shenji", FullName: "演示审计", Role: staff.Auditor},
+	} {
+		made, password, err := d.app.staff.Create(d.env.ctx, u, "", operator())
+		if err != nil {
+			return err
+		}
+		if err := d.app.staff.KeepPassword(d.env.ctx, made.ID, operator()); err != nil {
+			return err
+		}
+		fmt.Fprintf(d.out, "               %-10s %-20s %s %s\n", made.Name, password, made.Role, made.Station)
+	}
+	return nil
 }
 
 func (d *demo) databaseURL() string {

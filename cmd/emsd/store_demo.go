@@ -97,3 +97,9 @@ func demoCounts(ctx context.Context, db *sqlx.DB) (map[courier.Status]int, openW
 			(SELECT count(*) FROM unwanted_waybills WHERE cancel_at IS NOT NULL) AS unwanted`)
 	return counts, open, err
 }
+
+// busiestStation is the station with most deliveries: a counter clerk of it has something to look at.
+func busiestStation(ctx context.Context, db *sqlx.DB) (code string, err error) {
+	err = db.GetContext(ctx, &code, `SELECT station_code FROM deliveries GROUP BY station_code ORDER BY count(*) DESC, station_code LIMIT 1`)
+	return code, err
+}

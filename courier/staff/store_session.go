@@ -45,10 +45,10 @@ func endSessions(ctx context.Context, tx *sqlx.Tx, user uuid.UUID) error {
 
 // purgeSessions also forgets the unmaskings of the sessions, which hang on them.
 func purgeSessions(ctx context.Context, db *sqlx.DB, made, seen, tried time.Time) error {
-	if _, err := db.ExecContext(ctx, `DELETE FROM sessions WHERE created_at < $1 OR seen_at < $2`, made, seen); err != nil {
+	if _, err := db.ExecContext(ctx, `DELETE FROM sessions WHERE created_at <= $1 OR seen_at <= $2`, made, seen); err != nil {
 		return fmt.Errorf("forget old sessions: %w", err)
 	}
-	if _, err := db.ExecContext(ctx, `DELETE FROM sign_in_tries WHERE since < $1`, tried); err != nil {
+	if _, err := db.ExecContext(ctx, `DELETE FROM sign_in_tries WHERE since <= $1`, tried); err != nil {
 		return fmt.Errorf("forget old tries: %w", err)
 	}
 	return nil

@@ -1,0 +1,9 @@
+package staff
+
+import (
+	"testing"
+
+	"emsd/migrations/dbtest"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
