@@ -28,6 +28,7 @@ import (
 	"emsd/notify/aliyun"
 	"emsd/notify/mas"
 	"emsd/notify/tencent"
+	"emsd/notify/webhook"
 	"emsd/tracking"
 
 	"github.com/jmoiron/sqlx"
@@ -62,6 +63,10 @@ type app struct {
 	sender    *notify.Sender
 	resolver  *notify.Resolver
 	receipts  *notify.Receipts
+	allow     *webhook.Allow
+	hooks     *webhook.Service
+	caller    *webhook.Client
+	webhooks  *webhook.Sender
 
 	feedGrew *broadcast
 	schedule *scheduler
@@ -115,6 +120,9 @@ func newApp(ctx context.Context, cfg Config, clock courier.Clock, log *slog.Logg
 	a.timeline = tracking.NewReader(a.db)
 	a.uploads = intake.NewUploads(a.db, a.vault, a.service, clock, log)
 	if err = a.makeNotify(); err != nil {
+		return nil, err
+	}
+	if err = a.makeWebhooks(); err != nil {
 		return nil, err
 	}
 	a.reg.MustRegister(newDueCollector(a.db, clock.Now, clock.Wall))
@@ -215,6 +223,7 @@ func (a *app) makeSchedule() {
 	s.add("poll", spec.Poll, a.poller.Round, courier.WakePolls)
 	s.add("publish", spec.Publish, a.publisher.Round, courier.WakeEvents)
 	s.add("send", spec.Send, a.tell, courier.WakePublished, courier.WakeMessages)
+	s.add("webhooks", spec.Webhooks, a.tellSubscribers, courier.WakePublished, courier.WakeWebhooks)
 	s.add("resolve", spec.Resolve, a.resolve, courier.WakeMessages)
 	s.add("keys", spec.Keys, a.keys)
 	s.add("fees", spec.Fees, a.fees.Round)
@@ -273,6 +282,7 @@ func (a *app) purge(ctx context.Context) error {
 	}
 	return errors.Join(err,
 		tracking.EnsurePartitions(ctx, a.db, a.clock.Now(), 3),
+		a.webhooks.Purge(ctx, a.clock.Wall().AddDate(0, 0, -a.cfg.Webhook.KeepDays)),
 		a.service.PurgeIdempotency(ctx, a.clock.Wall().Add(-idempotencyAge)),
 		a.uploads.Purge(ctx, a.clock.Now().Add(-uploadAge)),
 		a.staff.Purge(ctx),
@@ -302,7 +312,7 @@ type face struct {
 func (a *app) faces(stopping <-chan struct{}) []*face {
 	mux := http.NewServeMux()
 	mux.Handle("/", api.New(a.service, a.orderer, a.timeline, a.db, a.clock, api.Feed{Grew: a.feedGrew.next, Stopping: stopping},
-		a.refolder(), a.vault, api.Options{Hook: crashHook()}, a.log))
+		a.refolder(), a.vault, api.Options{Webhooks: a.hooks, Hook: crashHook()}, a.log))
 	pages := a.console()
 	mux.Handle("/console", pages)
 	mux.Handle("/console/", pages)
@@ -384,6 +394,7 @@ func (a *app) run(ctx context.Context, started func(addrs []string)) error {
 		if err := a.schedule.run(work); err != nil {
 			failed <- err
 		}
+		a.webhooks.Wait()
 	})
 	a.log.Info("started", "back_office", addrs[0], "public", addrs[1], "operations", addrs[2], "version", version())
 	started(addrs)
@@ -445,6 +456,9 @@ func closeAll(faces []*face) {
 func (a *app) close() {
 	if a.ems != nil {
 		a.ems.Close()
+	}
+	if a.caller != nil {
+		a.caller.Close()
 	}
 	if a.db != nil {
 		a.db.Close()
