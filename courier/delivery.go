@@ -113,11 +113,10 @@ type Payment struct {
 	RecordedBy    string
 }
 
-// A Case is something that needs a person. It is about a delivery, or about what Subject names (webhook:ID).
+// A Case is something that needs a person.
 type Case struct {
 	ID         uuid.UUID
-	DeliveryID uuid.UUID // uuid.Nil with a Subject
-	Subject    string
+	DeliveryID uuid.UUID
 	Kind       CaseKind
 	OpenedAt   time.Time
 	DueAt      time.Time
@@ -147,6 +146,4 @@ const (
 	CaseSMSFailed          CaseKind = "sms_failed"
 	CaseFeeDifference      CaseKind = "fee_difference"
 	CaseLost               CaseKind = "lost"
-
-	CaseWebhookDisabled CaseKind = "webhook_disabled" // about a subscriber's endpoint, not about a delivery
 )

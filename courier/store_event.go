@@ -22,7 +22,6 @@ const (
 	WakeUploads  = "emsd_uploads" // a file waits to be checked or loaded
 
 	WakePublished = "emsd_published" // the feed has grown
-	WakeWebhooks  = "emsd_webhooks"
 )
 
 // Wake announces work on a channel when tx commits.

@@ -2,11 +2,8 @@ package notify
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"time"
-
-	"emsd/courier"
 
 	"github.com/google/uuid"
 )
@@ -43,12 +40,6 @@ func NewGateways(list ...Gateway) (*Gateways, error) {
 		names[g.Name()] = true
 	}
 	return &Gateways{list: list, stops: make(map[stopKey]time.Time), away: make(map[string]int)}, nil
-}
-
-// MissingTemplates lists the Chinese texts that a gateway has no template for: those messages take another one, or wait.
-// With passwords the texts that tell one are wanted too. English ones are not wanted: the Chinese text stands in.
-func MissingTemplates(g Templated, passwords bool) []Milestone {
-	return slices.DeleteFunc(TextNames(courier.InChinese, passwords), g.HasTemplate)
 }
 
 // find gives the gateway of an attempt; nil when it is configured no more.

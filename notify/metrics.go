@@ -13,6 +13,8 @@ type Metrics struct {
 	resolved *prometheus.CounterVec // of unknown attempts, by gateway and result
 	receipts *prometheus.CounterVec // by result
 	stopped  *prometheus.GaugeVec   // by gateway
+	approved *prometheus.GaugeVec   // signatures, carriers and templates, by gateway
+	untested *prometheus.GaugeVec   // numbers without their self-test, by gateway
 }
 
 // NewMetrics makes the counters, all at zero, and registers them unless reg is nil.
@@ -30,9 +32,15 @@ func NewMetrics(reg prometheus.Registerer, gateways *Gateways) *Metrics {
 		stopped: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "emsd_sms_gateway_stopped", Help: "1 while a gateway or one of its templates is left alone until a person mends its account.",
 		}, []string{"gateway"}),
+		approved: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "emsd_sms_registration_fine", Help: "1 for a signature, a carrier's registration of it or a template that is as it should be, when last asked; 0 for one that is not.",
+		}, []string{"gateway", "kind", "name"}),
+		untested: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "emsd_sms_selftest_missing", Help: "Numbers of the self-test without an accepted message from the gateway this month.",
+		}, []string{"gateway"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.messages, m.verdicts, m.attempts, m.segments, m.resolved, m.receipts, m.stopped)
+		reg.MustRegister(m.messages, m.verdicts, m.attempts, m.segments, m.resolved, m.receipts, m.stopped, m.approved, m.untested)
 	}
 	m.zero(gateways)
 	return m
@@ -104,4 +112,21 @@ func (m *Metrics) gatewayStopped(gateway string, stopped bool) {
 		value = 1
 	}
 	m.stopped.WithLabelValues(gateway).Set(value)
+}
+
+func (m *Metrics) registered(f Finding) {
+	if m == nil {
+		return
+	}
+	value := 0.0
+	if f.Fine {
+		value = 1
+	}
+	m.approved.WithLabelValues(f.Gateway, f.Kind, f.Name).Set(value)
+}
+
+func (m *Metrics) selfTested(t SelfTest) {
+	if m != nil {
+		m.untested.WithLabelValues(t.Gateway).Set(float64(t.Numbers - t.Fine))
+	}
 }

@@ -32,6 +32,9 @@ const (
 	PointResolveOutcomeWritten = "resolve.outcome_written"
 )
 
+// PointTrialIntentCommitted is where a self-test is committed and not sent.
+const PointTrialIntentCommitted = "trial.intent_committed"
+
 // SendPoints lists every point, for tests that walk over them.
 var SendPoints = []string{
 	PointSendClaimed, PointSendIntentCommitted, PointSendPosted, PointSendOutcomeWritten,

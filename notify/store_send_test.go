@@ -830,7 +830,7 @@ func TestGatewayWithoutTemplateIsPassedOver(t *testing.T) {
 	w.wantAttempts(told, "b accepted")
 	w.wantAttempts(waiting, "a rejected")                          // once: then it waits
 	w.wantMessage(waiting, OutForDelivery, state{queued, Send, 1}) // and its reason names the template
-	if got := MissingTemplates(b, true); len(got) != len(Milestones)+len(PasswordTemplates)-1 || slices.Contains(got, HandedOver) {
+	if got := Unsendables(b, "", true); len(got) != len(Milestones)+len(PasswordTemplates)-1 || slices.ContainsFunc(got, func(u Unsendable) bool { return u.Text == HandedOver }) {
 		t.Errorf("b lacks %v", got)
 	}
 }

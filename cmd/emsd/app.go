@@ -28,7 +28,6 @@ import (
 	"emsd/notify/aliyun"
 	"emsd/notify/mas"
 	"emsd/notify/tencent"
-	"emsd/notify/webhook"
 	"emsd/tracking"
 
 	"github.com/jmoiron/sqlx"
@@ -63,10 +62,10 @@ type app struct {
 	sender    *notify.Sender
 	resolver  *notify.Resolver
 	receipts  *notify.Receipts
-	allow     *webhook.Allow
-	hooks     *webhook.Service
-	caller    *webhook.Client
-	webhooks  *webhook.Sender
+
+	gateways      []notify.Gateway
+	trials        *notify.Trials
+	registrations *notify.Registrations
 
 	feedGrew *broadcast
 	schedule *scheduler
@@ -122,9 +121,6 @@ func newApp(ctx context.Context, cfg Config, clock courier.Clock, log *slog.Logg
 	if err = a.makeNotify(); err != nil {
 		return nil, err
 	}
-	if err = a.makeWebhooks(); err != nil {
-		return nil, err
-	}
 	a.reg.MustRegister(newDueCollector(a.db, clock.Now, clock.Wall))
 	a.makeSchedule()
 	return a, nil
@@ -141,8 +137,8 @@ func (a *app) makeNotify() error {
 			if err != nil {
 				return err
 			}
-			for _, m := range notify.MissingTemplates(g, a.cfg.EMS.DeliveryPassword) {
-				a.log.Warn("an SMS gateway has no usable template for a milestone: its messages take another gateway, or wait", "gateway", name, "milestone", m)
+			for _, u := range notify.Unsendables(g, a.cfg.signatures()[name], a.cfg.EMS.DeliveryPassword) {
+				a.log.Warn("an SMS gateway has no usable template for a milestone: its messages take another gateway, or wait", "gateway", name, "milestone", u.Text, "why", u.Why)
 			}
 			list = append(list, g)
 		}
@@ -162,6 +158,14 @@ func (a *app) makeNotify() error {
 	a.sender = notify.NewSender(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
 	a.resolver = notify.NewResolver(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
 	a.receipts = notify.NewReceipts(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
+	phones, err := a.cfg.selfTestPhones()
+	if err != nil {
+		return fmt.Errorf("EMSD_SMS_SELFTEST_PHONES: %w", err)
+	}
+	a.gateways = list
+	a.trials = notify.NewTrials(a.db, a.vault, gateways, a.clock, opts, phones, a.log)
+	a.registrations = notify.NewRegistrations(gateways, a.trials, a.cfg.EMS.DeliveryPassword, a.clock, a.log, metrics)
+	a.reg.MustRegister(notify.NewTrialCollector(a.db))
 	return nil
 }
 
@@ -187,7 +191,7 @@ func (a *app) makeGateway(name string) (vendor, error) {
 			return nil, err
 		}
 		return tencent.New(tencent.Config{URL: c.Tencent.URL, SecretID: c.Tencent.SecretID, SecretKey: string(c.Tencent.SecretKey), AppID: c.Tencent.AppID,
-			SignName: c.Tencent.SignName, Templates: templates, Region: c.Tencent.Region, VariableLimit: c.Tencent.VariableLimit, CAFile: c.Tencent.CAFile,
+			SignName: c.Tencent.SignName, SignID: c.Tencent.SignID, Templates: templates, Region: c.Tencent.Region, VariableLimit: c.Tencent.VariableLimit, CAFile: c.Tencent.CAFile,
 			Now: a.clock.Now, Wall: a.clock.Wall})
 	case "mas":
 		templates, err := readTemplates(c.MAS.Templates)
@@ -223,7 +227,6 @@ func (a *app) makeSchedule() {
 	s.add("poll", spec.Poll, a.poller.Round, courier.WakePolls)
 	s.add("publish", spec.Publish, a.publisher.Round, courier.WakeEvents)
 	s.add("send", spec.Send, a.tell, courier.WakePublished, courier.WakeMessages)
-	s.add("webhooks", spec.Webhooks, a.tellSubscribers, courier.WakePublished, courier.WakeWebhooks)
 	s.add("resolve", spec.Resolve, a.resolve, courier.WakeMessages)
 	s.add("keys", spec.Keys, a.keys)
 	s.add("fees", spec.Fees, a.fees.Round)
@@ -231,6 +234,7 @@ func (a *app) makeSchedule() {
 	s.add("journeys", spec.Journeys, a.journeys.Round, courier.WakePublished)
 	s.add("uploads", spec.Uploads, a.uploads.Round, courier.WakeUploads)
 	s.add("purge", spec.Purge, a.purge)
+	s.add("signatures", spec.Signature, a.registrations.Round)
 	a.schedule = s
 	names := make([]string, len(s.rounds))
 	for i, r := range s.rounds {
@@ -282,7 +286,6 @@ func (a *app) purge(ctx context.Context) error {
 	}
 	return errors.Join(err,
 		tracking.EnsurePartitions(ctx, a.db, a.clock.Now(), 3),
-		a.webhooks.Purge(ctx, a.clock.Wall().AddDate(0, 0, -a.cfg.Webhook.KeepDays)),
 		a.service.PurgeIdempotency(ctx, a.clock.Wall().Add(-idempotencyAge)),
 		a.uploads.Purge(ctx, a.clock.Now().Add(-uploadAge)),
 		a.staff.Purge(ctx),
@@ -312,7 +315,7 @@ type face struct {
 func (a *app) faces(stopping <-chan struct{}) []*face {
 	mux := http.NewServeMux()
 	mux.Handle("/", api.New(a.service, a.orderer, a.timeline, a.db, a.clock, api.Feed{Grew: a.feedGrew.next, Stopping: stopping},
-		a.refolder(), a.vault, api.Options{Webhooks: a.hooks, Hook: crashHook()}, a.log))
+		a.refolder(), a.vault, api.Options{Hook: crashHook()}, a.log))
 	pages := a.console()
 	mux.Handle("/console", pages)
 	mux.Handle("/console/", pages)
@@ -336,8 +339,7 @@ func (a *app) faces(stopping <-chan struct{}) []*face {
 // console makes the clerks' pages.
 func (a *app) console() http.Handler {
 	return console.New(console.Parts{Staff: a.staff, Service: a.service, Timeline: a.timeline, Hints: a.hints,
-		History: tracking.NewHistory(a.db, a.clock, tracking.HistoryOptions{}), Uploads: a.uploads, Refusals: notify.NewRefusals(a.db, a.vault),
-		Clock: a.clock, Log: a.log})
+		History: tracking.NewHistory(a.db, a.clock, tracking.HistoryOptions{}), Clock: a.clock, Log: a.log})
 }
 
 // receiptForms are the receipts of the gateways in use.
@@ -394,7 +396,6 @@ func (a *app) run(ctx context.Context, started func(addrs []string)) error {
 		if err := a.schedule.run(work); err != nil {
 			failed <- err
 		}
-		a.webhooks.Wait()
 	})
 	a.log.Info("started", "back_office", addrs[0], "public", addrs[1], "operations", addrs[2], "version", version())
 	started(addrs)
@@ -457,9 +458,6 @@ func (a *app) close() {
 	if a.ems != nil {
 		a.ems.Close()
 	}
-	if a.caller != nil {
-		a.caller.Close()
-	}
 	if a.db != nil {
 		a.db.Close()
 	}
@@ -481,9 +479,14 @@ func (c Config) orderOptions() courier.OrderOptions {
 	return o
 }
 
+// signatures are the texts that gateways put before ours.
+func (c Config) signatures() map[string]string {
+	return map[string]string{"aliyun": c.Aliyun.SignName, "tencent": c.Tencent.SignName, "mas": c.MAS.SignName}
+}
+
 func (c Config) notifyOptions(policy *notify.Policy) notify.Options {
 	o := notify.Options{Policy: policy, Hook: crashHook(), ResendIfAbsent: map[notify.Milestone]bool{},
-		Signatures: map[string]string{"aliyun": c.Aliyun.SignName, "tencent": c.Tencent.SignName, "mas": c.MAS.SignName}}
+		Signatures: c.signatures()}
 	for _, m := range c.ResendIfAbsent {
 		o.ResendIfAbsent[notify.Milestone(m)] = true
 	}

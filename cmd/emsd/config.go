@@ -16,8 +16,8 @@ import (
 	"unicode/utf8"
 
 	"emsd/courier/staff"
+	"emsd/courier/vault"
 	"emsd/notify"
-	"emsd/notify/webhook"
 
 	"github.com/caarlos0/env/v11"
 )
@@ -51,7 +51,7 @@ type Config struct {
 	DailyCap       int       `env:"SMS_DAILY_CAP" envDefault:"8"`
 	ResendIfAbsent []string  `env:"SMS_RESEND_IF_ABSENT"`
 	ReceiptSecret  secret    `env:"SMS_RECEIPT_SECRET"`
-	Webhook        Webhook   `envPrefix:"WEBHOOK_"`
+	SelfTestPhones secret    `env:"SMS_SELFTEST_PHONES"` // comma separated; one per carrier
 	QuietHours     string    `env:"QUIET_HOURS" envDefault:"21:00-08:00"`
 	Sender         Sender    `envPrefix:"SENDER_"`
 	Schedule       Schedule  `envPrefix:"SCHEDULE_"`
@@ -113,6 +113,7 @@ type Tencent struct {
 	SecretKey     secret `env:"SECRET_KEY"`
 	AppID         string `env:"APP_ID"`
 	SignName      string `env:"SIGN_NAME"`
+	SignID        uint64 `env:"SIGN_ID"`
 	Templates     string `env:"TEMPLATES"`
 	Region        string `env:"REGION" envDefault:"ap-guangzhou"`
 	VariableLimit int    `env:"VARIABLE_LIMIT" envDefault:"6"`
@@ -139,14 +140,6 @@ type MAS struct {
 	CAFile       string `env:"CA_FILE"`
 }
 
-// Webhook says where webhooks may go (see webhook.Allow) and how long a subscriber may take; an empty list turns them off.
-type Webhook struct {
-	Allow    []string      `env:"ALLOW"`
-	CAFile   string        `env:"CA_FILE"`
-	Timeout  time.Duration `env:"TIMEOUT" envDefault:"10s"`
-	KeepDays int           `env:"KEEP_DAYS" envDefault:"30"`
-}
-
 // Sender is who stands on an envelope whose station has no sender record of its own.
 type Sender struct {
 	Name     string `env:"NAME"`
@@ -170,13 +163,13 @@ type Schedule struct {
 	Publish   string `env:"PUBLISH" envDefault:"@every 5s"`
 	Send      string `env:"SEND" envDefault:"@every 10s"`
 	Resolve   string `env:"RESOLVE" envDefault:"@every 5s"`
-	Webhooks  string `env:"WEBHOOKS" envDefault:"@every 5s"`
 	Inbox     string `env:"INBOX" envDefault:"@every 30s"`
 	Keys      string `env:"KEYS" envDefault:"@every 1m"`
 	Fees      string `env:"FEES" envDefault:"30 2 * * *"`
 	Stall     string `env:"STALL" envDefault:"*/10 * * * *"`
 	Journeys  string `env:"JOURNEYS" envDefault:"@every 1m"`
 	Uploads   string `env:"UPLOADS" envDefault:"@every 30s"`
+	Signature string `env:"SIGNATURES" envDefault:"40 9 * * *"`
 	Purge     string `env:"PURGE" envDefault:"15 3 * * *"`
 }
 
@@ -199,7 +192,7 @@ func readConfig(environ []string) (Config, error) {
 
 // withFiles turns EMSD_X_FILE into EMSD_X with the content of that file. Names that end in _FILE by themselves keep it.
 func withFiles(environ []string) (map[string]string, error) {
-	own := []string{"EMSD_MASTER_KEY_FILE", "EMSD_EMS_CA_FILE", "EMSD_SMS_ALIYUN_CA_FILE", "EMSD_SMS_TENCENT_CA_FILE", "EMSD_SMS_MAS_CA_FILE", "EMSD_WEBHOOK_CA_FILE"}
+	own := []string{"EMSD_MASTER_KEY_FILE", "EMSD_EMS_CA_FILE", "EMSD_SMS_ALIYUN_CA_FILE", "EMSD_SMS_TENCENT_CA_FILE", "EMSD_SMS_MAS_CA_FILE"}
 	values := map[string]string{}
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
@@ -313,15 +306,6 @@ func (c *Config) check() error {
 		}
 	}
 	c.checkSMS(bad)
-	if _, err := webhook.ParseAllow(c.Webhook.Allow); err != nil {
-		bad("EMSD_WEBHOOK_ALLOW: %w", err)
-	}
-	if t := c.Webhook.Timeout; t < time.Second || t > time.Minute {
-		bad("EMSD_WEBHOOK_TIMEOUT: %s, want 1s to 1m", t)
-	}
-	if c.Webhook.KeepDays < 7 {
-		bad("EMSD_WEBHOOK_KEEP_DAYS: %d is too few, a subscriber may be away for days and ask for a replay: at least 7", c.Webhook.KeepDays)
-	}
 	for name, spec := range c.Schedule.specs() {
 		if err := checkSpec(spec); err != nil {
 			bad("EMSD_SCHEDULE_%s: %w", strings.ToUpper(name), err)
@@ -369,11 +353,32 @@ func (c *Config) checkSMS(bad func(string, ...any)) {
 	if c.DailyCap < 0 {
 		bad("EMSD_SMS_DAILY_CAP: a number of messages is wanted; 0 is no limit")
 	}
+	if _, err := c.selfTestPhones(); err != nil {
+		bad("EMSD_SMS_SELFTEST_PHONES: %w", err)
+	}
 	for _, m := range c.ResendIfAbsent {
 		if !slices.Contains(notify.Milestones, notify.Milestone(m)) {
 			bad("EMSD_SMS_RESEND_IF_ABSENT: %q is no milestone", m)
 		}
 	}
+}
+
+// maxSelfTests is one number per carrier.
+const maxSelfTests = 3
+
+// selfTestPhones reads the numbers of the monthly self-test. No error quotes one.
+func (c *Config) selfTestPhones() ([]vault.Secret, error) {
+	var phones []vault.Secret
+	for i, number := range strings.FieldsFunc(string(c.SelfTestPhones), func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }) {
+		if !notify.IsMobile(number) {
+			return nil, fmt.Errorf("number %d is no mainland mobile number of 11 digits", i+1)
+		}
+		phones = append(phones, vault.Conceal(number))
+	}
+	if len(phones) > maxSelfTests {
+		return nil, fmt.Errorf("%d numbers: at most %d, one per carrier", len(phones), maxSelfTests)
+	}
+	return phones, nil
 }
 
 // checkGateway names what is missing of a gateway's account; its client checks the rest.
@@ -408,7 +413,7 @@ func readTemplates(text string) (map[string]string, error) {
 func (s Schedule) specs() map[string]string {
 	return map[string]string{
 		"order": s.Order, "numbers": s.Numbers, "reconcile": s.Reconcile, "cancel": s.Cancel, "label": s.Label, "poll": s.Poll,
-		"publish": s.Publish, "send": s.Send, "webhooks": s.Webhooks, "resolve": s.Resolve, "inbox": s.Inbox, "keys": s.Keys, "fees": s.Fees, "intervene": s.Intervene, "stall": s.Stall, "journeys": s.Journeys, "uploads": s.Uploads, "purge": s.Purge,
+		"publish": s.Publish, "send": s.Send, "resolve": s.Resolve, "inbox": s.Inbox, "keys": s.Keys, "fees": s.Fees, "intervene": s.Intervene, "stall": s.Stall, "journeys": s.Journeys, "uploads": s.Uploads, "purge": s.Purge, "signatures": s.Signature,
 	}
 }
 

@@ -85,21 +85,28 @@ type numberFile struct {
 }
 
 func (n numberFile) with(e *world, do func(*app, *notify.Refusals, vault.Secret) error) error {
+	phone, err := n.read()
+	if err != nil {
+		return err
+	}
+	return withApp(e, func(a *app) error { return do(a, notify.NewRefusals(a.db, a.vault), phone) })
+}
+
+func (n numberFile) read() (vault.Secret, error) {
 	in := os.Stdin
 	if n.PhoneFile != "-" {
 		f, err := os.Open(n.PhoneFile)
 		if err != nil {
-			return err
+			return vault.Secret{}, err
 		}
 		defer f.Close()
 		in = f
 	}
 	line, err := bufio.NewReader(io.LimitReader(in, 100)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read the number: %w", err)
+		return vault.Secret{}, fmt.Errorf("read the number: %w", err)
 	}
-	phone := vault.Conceal(strings.TrimSpace(line))
-	return withApp(e, func(a *app) error { return do(a, notify.NewRefusals(a.db, a.vault), phone) })
+	return vault.Conceal(strings.TrimSpace(line)), nil
 }
 
 func tellChange(e *world, done bool, err error, yes, no string) error {

@@ -455,8 +455,8 @@ func TestConfigNamesWhatIsWrong(t *testing.T) {
 		t.Errorf("error quotes a secret: %v", err)
 	}
 	c := newClient(t, func() Config { c := config(""); delete(c.Templates, "held"); return c }())
-	if diff := cmp.Diff([]notify.Milestone{notify.Held}, notify.MissingTemplates(c, false)); diff != "" {
-		t.Errorf("missing templates (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]notify.Unsendable{{Text: notify.Held, Why: "no template is configured"}}, notify.Unsendables(c, smssim.SampleSignName, false)); diff != "" {
+		t.Errorf("texts that cannot be sent (-want +got):\n%s", diff)
 	}
 	s := sms()
 	s.Milestone = notify.Held

@@ -77,6 +77,7 @@ type answer struct {
 	Message string `json:"Message"`
 	BizID   string `json:"BizId"`
 	total
+	registration
 	Details struct {
 		List []detail `json:"SmsSendDetailDTO"`
 	} `json:"SmsSendDetailDTOs"`

@@ -57,6 +57,8 @@ func (g *Gateway) requestID() string { return strings.ToUpper(uuid.NewString()) 
 var actions = map[string]func(*Gateway, url.Values) answer{
 	"SendSms":          (*Gateway).sendSms,
 	"QuerySendDetails": (*Gateway).querySendDetails,
+	"GetSmsTemplate":   (*Gateway).getSmsTemplate,
+	"GetSmsSign":       (*Gateway).getSmsSign,
 }
 
 func (g *Gateway) serveAliyun(w http.ResponseWriter, r *http.Request) {

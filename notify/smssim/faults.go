@@ -34,7 +34,7 @@ var faultKinds = []FaultKind{LoseReply, LoseRequest, HTTP502, HTML, Throttle, No
 // Fault is a standing order to misbehave.
 type Fault struct {
 	Gateway string        // aliyun, tencent or mas; empty: all
-	API     string        // a call of the gateway, such as "SendSms"; empty: all
+	API     string        // a call of the gateway, such as "SendSms"; empty: all that concern messages
 	Kind    FaultKind     // what to do
 	Rate    float64       // share of calls that it hits; 0 means all
 	Count   int           // ends after so many hits; 0: never
@@ -89,13 +89,14 @@ func newFaults(seed uint64) faults {
 func (f *faults) pick(gateway, api string) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.next) > 0 {
+	aside := slices.Contains(registryCalls, api)
+	if len(f.next) > 0 && !aside {
 		kind := f.next[0]
 		f.next = f.next[1:]
 		return Fault{Kind: kind}
 	}
 	for i, s := range f.standing {
-		if s.Gateway != "" && s.Gateway != gateway || s.API != "" && s.API != api || s.Rate > 0 && f.rng.Float64() >= s.Rate {
+		if s.API == "" && aside || s.Gateway != "" && s.Gateway != gateway || s.API != "" && s.API != api || s.Rate > 0 && f.rng.Float64() >= s.Rate {
 			continue
 		}
 		if s.Count > 0 {
@@ -109,7 +110,7 @@ func (f *faults) pick(gateway, api string) Fault {
 	return Fault{}
 }
 
-// Next makes the next call go wrong in this way.
+// Next makes the next call that concerns a message go wrong in this way.
 func (g *Gateway) Next(k FaultKind) {
 	g.faults.mu.Lock()
 	defer g.faults.mu.Unlock()

@@ -88,6 +88,7 @@ type Gateway struct {
 	nonces   nonces
 	receipts []*receipt
 	accepted uint64 // calls of SendSms that succeeded
+	registry Registry
 }
 
 // New returns a gateway that has taken no message yet.

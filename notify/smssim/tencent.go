@@ -102,6 +102,10 @@ func (g *Gateway) callTencent(r *http.Request, action string, body []byte) answe
 		return g.sendTencent(body)
 	case "PullSmsSendStatusByPhoneNumber":
 		return g.pullTencent(body)
+	case "DescribeSmsTemplateList":
+		return g.describeTemplates(body)
+	case "DescribeSmsSignList":
+		return g.describeSigns(body)
 	}
 	return tc3Error("InvalidAction", "The request action is invalid.")
 }

@@ -41,7 +41,7 @@ func init() { // the methods reach the table through faults, so it cannot be ini
 				},
 			},
 			throttled: func(h http.Header) { h.Set("X-Ratelimit-User", "Limit:100,Remain:0,TimeLeft:500") },
-			apis:      []string{"SendSms", "QuerySendDetails"},
+			apis:      []string{"SendSms", "QuerySendDetails", "GetSmsTemplate", "GetSmsSign"},
 			batch:     20, again: []time.Duration{time.Minute, 5 * time.Minute, 10 * time.Minute}, // A.8
 			report: (*Gateway).reportAliyun, heard: heardAliyun,
 			address: func(cfg *Config) string { return cfg.ReceiptTo },
@@ -56,7 +56,7 @@ func init() { // the methods reach the table through faults, so it cannot be ini
 				},
 				Reject: func() answer { return tc3Error("FailedOperation.ContainSensitiveWord", "The content is not allowed.") },
 			},
-			apis:  []string{"SendSms", "PullSmsSendStatusByPhoneNumber"},
+			apis:  []string{"SendSms", "PullSmsSendStatusByPhoneNumber", "DescribeSmsTemplateList", "DescribeSmsSignList"},
 			batch: 100, again: []time.Duration{time.Minute, 5 * time.Minute}, // twice (B.4); when is not known
 			report: (*Gateway).reportTencent, heard: heardTencent,
 			address: func(cfg *Config) string { return cfg.Tencent.ReceiptTo },

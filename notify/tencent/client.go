@@ -76,6 +76,9 @@ type response struct {
 	}
 	SendStatusSet        []sendStatus
 	PullSmsSendStatusSet []pulled
+
+	DescribeTemplateStatusSet []application
+	DescribeSignListStatusSet []application
 }
 
 // codeForm is what a code may look like; anything else is no answer of this gateway, and goes into no log.

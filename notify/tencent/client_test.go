@@ -321,8 +321,11 @@ func TestVariableLimitOfTheAccount(t *testing.T) {
 	if e := sendError(t, err); e.Class != notify.Configuration || !e.ThisTemplate || e.Code != "variable_limit" {
 		t.Errorf("Send = %v", e)
 	}
-	missing := notify.MissingTemplates(c, false)
-	if slices.Contains(missing, notify.PaymentDue) || !slices.Contains(missing, notify.HandedOver) {
+	missing := notify.Unsendables(c, smssim.SampleSignName, false)
+	is := func(m notify.Milestone) func(notify.Unsendable) bool {
+		return func(u notify.Unsendable) bool { return u.Text == m && strings.Contains(u.Why, "13 characters") }
+	}
+	if slices.ContainsFunc(missing, is(notify.PaymentDue)) || !slices.ContainsFunc(missing, is(notify.HandedOver)) {
 		t.Errorf("missing = %v, want those with a waybill number only", missing)
 	}
 }

@@ -29,6 +29,7 @@ type Config struct {
 	AppID     string            // SmsSdkAppId
 	SignName  string            // approved, without brackets
 	Templates map[string]string // milestone → approved template id
+	SignID    uint64            // the signature's id in the console, to ask about it; 0: it is not asked about
 	Region    string            // ap-guangzhou
 
 	// VariableLimit is the most characters that the account may put into a variable; DefaultVariableLimit. A waybill
