@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"emsd/courier/audit"
+
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 )
@@ -55,8 +57,10 @@ func (s *Service) Accept(ctx context.Context, apps []Application) ([]Result, err
 // is wrong with one intake never stops another.
 func (s *Service) AcceptPaid(ctx context.Context, intakes []Intake, by string) (results []Result, err error) {
 	err = s.inTx(ctx, func(tx *sqlx.Tx) error {
-		results, err = s.acceptIn(ctx, tx, intakes, by)
-		return err
+		if results, err = s.acceptIn(ctx, tx, intakes, by); err != nil {
+			return err
+		}
+		return audit.Queue(ctx, tx, acceptEntry(results, by, s.clock.Now())...)
 	})
 	return results, err
 }

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"strings"
 
+	"emsd/courier/audit"
 	"github.com/google/uuid"
+
 	"github.com/jmoiron/sqlx"
 )
 
@@ -77,7 +79,11 @@ func (x *Inbox) chunk(ctx context.Context, limit int) (n int, err error) {
 		for i, res := range results {
 			answers[i] = inboxAnswer{rows[i].id, answerOf(res), res.Delivery.ID}
 		}
-		return answerInbox(ctx, tx, answers, x.service.clock.Now())
+		now := x.service.clock.Now()
+		if err := answerInbox(ctx, tx, answers, now); err != nil {
+			return err
+		}
+		return audit.Queue(ctx, tx, acceptEntry(results, "inbox", now)...)
 	})
 	return n, err
 }

@@ -97,10 +97,24 @@ func (s *Service) Pay(ctx context.Context, delivery uuid.UUID, p Payment) (Deliv
 // PayBatch is Pay for many; results are in order, their recipients stay sealed.
 func (s *Service) PayBatch(ctx context.Context, payments []Payment) (results []PayResult, err error) {
 	err = s.inTx(ctx, func(tx *sqlx.Tx) error {
-		results, err = s.payIn(ctx, tx, payments, s.clock.Now(), s.clock.Wall())
-		return err
+		now := s.clock.Now()
+		if results, err = s.payIn(ctx, tx, payments, now, s.clock.Wall()); err != nil {
+			return err
+		}
+		return audit.Queue(ctx, tx, paymentEntries(newlyPaid(payments, results), now)...)
 	})
 	return results, err
+}
+
+// newlyPaid are the payments that were recorded now.
+func newlyPaid(payments []Payment, results []PayResult) []Payment {
+	var fresh []Payment
+	for i, r := range results {
+		if r.Err == nil && !r.Repeated {
+			fresh = append(fresh, payments[i])
+		}
+	}
+	return fresh
 }
 
 // payIn records payments in a transaction of the caller's.

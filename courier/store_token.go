@@ -12,7 +12,7 @@ import (
 	"github.com/lib/pq"
 )
 
-const tokenColumns = `id, name, scopes, created_at, expires_at, revoked_at, last_used_at`
+const tokenColumns = `id, name, scopes, created_at, expires_at, revoked_at, last_used_at, rotated_at, former_until`
 
 type tokenRow struct {
 	ID         uuid.UUID      `db:"id"`
@@ -22,10 +22,14 @@ type tokenRow struct {
 	ExpiresAt  sql.NullTime   `db:"expires_at"`
 	RevokedAt  sql.NullTime   `db:"revoked_at"`
 	LastUsedAt sql.NullTime   `db:"last_used_at"`
+
+	RotatedAt   sql.NullTime `db:"rotated_at"`
+	FormerUntil sql.NullTime `db:"former_until"`
 }
 
 func (r tokenRow) token() Token {
-	return Token{r.ID, r.Name, r.Scopes, r.CreatedAt, r.ExpiresAt.Time, r.RevokedAt.Time, r.LastUsedAt.Time}
+	return Token{ID: r.ID, Name: r.Name, Scopes: r.Scopes, CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt.Time, RevokedAt: r.RevokedAt.Time,
+		LastUsedAt: r.LastUsedAt.Time, RotatedAt: r.RotatedAt.Time, FormerUntil: r.FormerUntil.Time}
 }
 
 func insertToken(ctx context.Context, tx *sqlx.Tx, t Token, hash []byte) error {
@@ -38,9 +42,10 @@ func insertToken(ctx context.Context, tx *sqlx.Tx, t Token, hash []byte) error {
 	return nil
 }
 
-func findToken(ctx context.Context, db *sqlx.DB, hash []byte) (Token, error) {
+// findToken finds a token by the secret it has, or by the one before while both are good.
+func findToken(ctx context.Context, db *sqlx.DB, hash []byte, now time.Time) (Token, error) {
 	var r tokenRow
-	err := db.GetContext(ctx, &r, `SELECT `+tokenColumns+` FROM tokens WHERE hash = $1`, hash)
+	err := db.GetContext(ctx, &r, `SELECT `+tokenColumns+` FROM tokens WHERE hash = $1 OR (former_hash = $1 AND former_until > $2)`, hash, now)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Token{}, ErrNotFound
 	}
@@ -65,6 +70,22 @@ func listTokens(ctx context.Context, db *sqlx.DB) ([]Token, error) {
 		tokens[i] = r.token()
 	}
 	return tokens, nil
+}
+
+// rotateToken puts a new secret in the place of the one that a token has, which becomes the former one.
+func rotateToken(ctx context.Context, tx *sqlx.Tx, id uuid.UUID, hash []byte, now, formerUntil time.Time) (Token, error) {
+	var r tokenRow
+	err := tx.GetContext(ctx, &r, `
+		UPDATE tokens SET former_hash = hash, former_until = $3, hash = $2, rotated_at = $4
+		WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $4)
+		RETURNING `+tokenColumns, id, hash, formerUntil, now)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Token{}, fmt.Errorf("rotate token %s: %w, or revoked or expired", id, ErrNotFound)
+	}
+	if err != nil {
+		return Token{}, fmt.Errorf("rotate token %s: %w", id, err)
+	}
+	return r.token(), nil
 }
 
 func revokeToken(ctx context.Context, tx *sqlx.Tx, id uuid.UUID, now time.Time) error {

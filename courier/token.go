@@ -24,6 +24,9 @@ type Token struct {
 	ExpiresAt  time.Time // zero: not at all
 	RevokedAt  time.Time
 	LastUsedAt time.Time // to the minute
+
+	RotatedAt   time.Time // zero: it has its first secret
+	FormerUntil time.Time // until when the secret before it still opens it
 }
 
 // scopes that a token may have (contract).
@@ -68,7 +71,7 @@ func (s *Service) Authenticate(ctx context.Context, secret string) (Token, error
 	if !strings.HasPrefix(secret, tokenPrefix) || len(secret) > 128 {
 		return Token{}, ErrNotFound
 	}
-	t, err := findToken(ctx, s.db, tokenHash(secret))
+	t, err := findToken(ctx, s.db, tokenHash(secret), s.clock.Now())
 	if err != nil {
 		return Token{}, err
 	}
@@ -97,6 +100,28 @@ func (s *Service) RevokeToken(ctx context.Context, id uuid.UUID) error {
 		return audit.Append(ctx, tx, audit.Entry{At: now, Actor: "operator", Action: "token.revoke", Object: id.String()})
 	})
 }
+
+// RotateToken gives a token a new secret. The old one opens it, too, for as long as overlap, so that its user can change
+// over without a gap; what it may do, its name and its idempotency keys stay. A secret older than the last ends at once.
+func (s *Service) RotateToken(ctx context.Context, id uuid.UUID, overlap time.Duration) (string, Token, error) {
+	if overlap < 0 || overlap > maxOverlap {
+		return "", Token{}, Faults{{"overlap", "range", "新旧密钥并用的时间应为 0 到 30 天"}}
+	}
+	now := s.clock.Now()
+	secret := newTokenSecret()
+	var t Token
+	err := InTx(ctx, s.db, func(tx *sqlx.Tx) (err error) {
+		if t, err = rotateToken(ctx, tx, id, tokenHash(secret), now, now.Add(overlap)); err != nil {
+			return err
+		}
+		return audit.Append(ctx, tx, audit.Entry{At: now, Actor: "operator", Action: "token.rotate", Object: id.String(),
+			Detail: map[string]string{"former_until": t.FormerUntil.UTC().Format(time.RFC3339)}})
+	})
+	return secret, t, err
+}
+
+// maxOverlap keeps a secret that was to be changed from living on.
+const maxOverlap = 30 * 24 * time.Hour
 
 // newTokenSecret has 256 bits, so that a plain hash is enough to keep it.
 func newTokenSecret() string {

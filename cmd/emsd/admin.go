@@ -30,6 +30,7 @@ func withApp(e *world, f func(a *app) error) error {
 type tokenCmd struct {
 	Create tokenCreateCmd `cmd:"" help:"Make a token; it is shown once."`
 	List   tokenListCmd   `cmd:"" help:"List the tokens."`
+	Rotate tokenRotateCmd `cmd:"" help:"Give a token a new secret, shown once; the old one ends later."`
 	Revoke tokenRevokeCmd `cmd:"" help:"Make a token useless."`
 }
 
@@ -60,15 +61,20 @@ func (tokenListCmd) Run(e *world) error {
 		tokens, err := a.service.Tokens(e.ctx)
 		for _, t := range tokens {
 			fmt.Fprintf(e.out, "%s  %-20s  %-30s  expires %-16s  last used %-16s  %s\n", t.ID, t.Name, strings.Join(t.Scopes, ","),
-				shortTime(t.ExpiresAt), shortTime(t.LastUsedAt), tokenState(t))
+				shortTime(t.ExpiresAt), shortTime(t.LastUsedAt), tokenState(t, a.clock.Now()))
 		}
 		return err
 	})
 }
 
-func tokenState(t courier.Token) string {
-	if !t.RevokedAt.IsZero() {
+func tokenState(t courier.Token, now time.Time) string {
+	switch {
+	case !t.RevokedAt.IsZero():
 		return "revoked " + shortTime(t.RevokedAt)
+	case !t.ExpiresAt.IsZero() && !now.Before(t.ExpiresAt):
+		return "expired"
+	case now.Before(t.FormerUntil):
+		return "valid, its former secret until " + shortTime(t.FormerUntil)
 	}
 	return "valid"
 }
@@ -78,6 +84,24 @@ func shortTime(t time.Time) string {
 		return "never"
 	}
 	return t.In(beijing).Format("2006-01-02 15:04")
+}
+
+type tokenRotateCmd struct {
+	ID      uuid.UUID     `arg:"" help:"Id of the token, from token list."`
+	Overlap time.Duration `default:"24h" help:"How long the old secret is good beside the new one, up to 720h; 0 ends it at once."`
+}
+
+// Run prints the new secret, alone on its line.
+func (c tokenRotateCmd) Run(e *world) error {
+	return withApp(e, func(a *app) error {
+		secret, t, err := a.service.RotateToken(e.ctx, c.ID, c.Overlap)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(e.err, "token %s for %s has a new secret, which is not shown again; the old one ends %s\n", t.ID, t.Name, shortTime(t.FormerUntil))
+		fmt.Fprintln(e.out, secret)
+		return nil
+	})
 }
 
 type tokenRevokeCmd struct {
@@ -114,6 +138,9 @@ func (c verifyAuditCmd) Run(e *world) error {
 		return tellAudit(e, report, err)
 	}
 	return withApp(e, func(a *app) error {
+		if err := audit.Chain(e.ctx, a.db); err != nil {
+			return err
+		}
 		if c.Export {
 			return audit.Export(e.ctx, a.db, e.out)
 		}

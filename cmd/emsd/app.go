@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 	"emsd/cmd/emsd/internal/resident"
 	"emsd/cmd/emsd/internal/web"
 	"emsd/courier"
+	"emsd/courier/audit"
 	"emsd/courier/ems"
 	"emsd/courier/staff"
 	"emsd/courier/vault"
@@ -43,6 +45,7 @@ type app struct {
 	dsn   string
 	reg   *prometheus.Registry
 	vault *vault.Vault
+	certs *certKeeper // of the back office; nil: plain HTTP
 
 	ems       *ems.Client
 	service   *courier.Service
@@ -120,6 +123,11 @@ func newApp(ctx context.Context, cfg Config, clock courier.Clock, log *slog.Logg
 	a.uploads = intake.NewUploads(a.db, a.vault, a.service, clock, log)
 	if err = a.makeNotify(); err != nil {
 		return nil, err
+	}
+	if files := cfg.certFiles(); files.used() {
+		if a.certs, err = newCertKeeper(files, log); err != nil {
+			return nil, err
+		}
 	}
 	a.reg.MustRegister(newDueCollector(a.db, clock.Now, clock.Wall))
 	a.makeSchedule()
@@ -229,6 +237,7 @@ func (a *app) makeSchedule() {
 	s.add("send", spec.Send, a.tell, courier.WakePublished, courier.WakeMessages)
 	s.add("resolve", spec.Resolve, a.resolve, courier.WakeMessages)
 	s.add("keys", spec.Keys, a.keys)
+	s.add("audit", spec.Audit, func(ctx context.Context) error { return audit.Chain(ctx, a.db) })
 	s.add("fees", spec.Fees, a.fees.Round)
 	s.add("stall", spec.Stall, a.stall)
 	s.add("journeys", spec.Journeys, a.journeys.Round, courier.WakePublished)
@@ -309,13 +318,14 @@ type face struct {
 	addr    string
 	handler http.Handler
 	ln      net.Listener
+	certs   *certKeeper // nil: plain HTTP
 }
 
 // faces makes the three handlers.
 func (a *app) faces(stopping <-chan struct{}) []*face {
 	mux := http.NewServeMux()
 	mux.Handle("/", api.New(a.service, a.orderer, a.timeline, a.db, a.clock, api.Feed{Grew: a.feedGrew.next, Stopping: stopping},
-		a.refolder(), a.vault, api.Options{Hook: crashHook()}, a.log))
+		a.refolder(), a.vault, api.Options{Rate: a.cfg.API.Rate, Burst: a.cfg.API.Burst, Hook: crashHook()}, a.log))
 	pages := a.console()
 	mux.Handle("/console", pages)
 	mux.Handle("/console/", pages)
@@ -332,7 +342,7 @@ func (a *app) faces(stopping <-chan struct{}) []*face {
 			return nil
 		}},
 	})
-	return []*face{{name: "back office", addr: a.cfg.Listen, handler: backOffice}, {name: "public", addr: a.cfg.PublicListen, handler: public},
+	return []*face{{name: "back office", addr: a.cfg.Listen, handler: backOffice, certs: a.certs}, {name: "public", addr: a.cfg.PublicListen, handler: public},
 		{name: "operations", addr: a.cfg.OpsListen, handler: ops}}
 }
 
@@ -368,6 +378,9 @@ func (a *app) run(ctx context.Context, started func(addrs []string)) error {
 			return fmt.Errorf("listen for the %s: %w", f.name, err)
 		}
 		f.ln = ln
+		if f.certs != nil {
+			f.ln = tls.NewListener(ln, f.certs.config())
+		}
 		addrs = append(addrs, ln.Addr().String())
 	}
 	work, stopWork := context.WithCancel(ctx)
@@ -376,7 +389,8 @@ func (a *app) run(ctx context.Context, started func(addrs []string)) error {
 	failed := make(chan error, len(faces))
 	servers := make([]*http.Server, len(faces))
 	for i, f := range faces {
-		servers[i] = &http.Server{Handler: f.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		servers[i] = &http.Server{Handler: f.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute,
+			WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 			ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
 		wg.Go(func() {
 			if err := servers[i].Serve(f.ln); !errors.Is(err, http.ErrServerClosed) {

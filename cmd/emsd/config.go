@@ -39,10 +39,14 @@ type Config struct {
 	PublicListen  string `env:"PUBLIC_LISTEN" envDefault:"127.0.0.1:8081"`
 	OpsListen     string `env:"OPS_LISTEN" envDefault:"127.0.0.1:8082"`
 	PublicURL     string `env:"PUBLIC_URL"`
+	TLSCertFile   string `env:"TLS_CERT_FILE"`
+	TLSKeyFile    string `env:"TLS_KEY_FILE"`
+	ClientCAFile  string `env:"CLIENT_CA_FILE"`
 	MasterKeyFile string `env:"MASTER_KEY_FILE"`
 	LogLevel      string `env:"LOG_LEVEL" envDefault:"info"`
 
 	EMS            EMSConfig `envPrefix:"EMS_"`
+	API            APIConfig `envPrefix:"API_"`
 	PaymentMethods []string  `env:"PAYMENT_METHODS" envDefault:"prepaid,collect"`
 	SMS            []string  `env:"SMS" envDefault:"log"`
 	Aliyun         Aliyun    `envPrefix:"SMS_ALIYUN_"`
@@ -72,6 +76,12 @@ type Config struct {
 	SecondFactor     string        `env:"SECOND_FACTOR" envDefault:"privileged"`
 
 	quickRetries bool // for the demo: waits after technical failures are seconds, because a minute is all it has
+}
+
+// APIConfig bounds what one token may ask of one replica.
+type APIConfig struct {
+	Rate  float64 `env:"RATE" envDefault:"200"`
+	Burst int     `env:"BURST" envDefault:"400"`
 }
 
 // EMSConfig is the account at EMS (dossier section 1).
@@ -165,6 +175,7 @@ type Schedule struct {
 	Resolve   string `env:"RESOLVE" envDefault:"@every 5s"`
 	Inbox     string `env:"INBOX" envDefault:"@every 30s"`
 	Keys      string `env:"KEYS" envDefault:"@every 1m"`
+	Audit     string `env:"AUDIT" envDefault:"@every 5s"`
 	Fees      string `env:"FEES" envDefault:"30 2 * * *"`
 	Stall     string `env:"STALL" envDefault:"*/10 * * * *"`
 	Journeys  string `env:"JOURNEYS" envDefault:"@every 1m"`
@@ -192,7 +203,7 @@ func readConfig(environ []string) (Config, error) {
 
 // withFiles turns EMSD_X_FILE into EMSD_X with the content of that file. Names that end in _FILE by themselves keep it.
 func withFiles(environ []string) (map[string]string, error) {
-	own := []string{"EMSD_MASTER_KEY_FILE", "EMSD_EMS_CA_FILE", "EMSD_SMS_ALIYUN_CA_FILE", "EMSD_SMS_TENCENT_CA_FILE", "EMSD_SMS_MAS_CA_FILE"}
+	own := []string{"EMSD_MASTER_KEY_FILE", "EMSD_TLS_CERT_FILE", "EMSD_TLS_KEY_FILE", "EMSD_CLIENT_CA_FILE", "EMSD_EMS_CA_FILE", "EMSD_SMS_ALIYUN_CA_FILE", "EMSD_SMS_TENCENT_CA_FILE", "EMSD_SMS_MAS_CA_FILE"}
 	values := map[string]string{}
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
@@ -265,6 +276,7 @@ func (c *Config) check() error {
 		"EMSD_EMS_RATE": c.EMS.Rate, "EMSD_EMS_CONCURRENCY": float64(c.EMS.Concurrency), "EMSD_EMS_TIMEOUT": c.EMS.Timeout.Seconds(),
 		"EMSD_ORDER_CONCURRENCY": float64(c.OrderConcurrency), "EMSD_ORDER_LEASE": c.OrderLease.Seconds(), "EMSD_WEIGHT_G": float64(c.WeightG),
 		"EMSD_NUMBERS_LOW": float64(c.NumbersLow), "EMSD_NUMBERS_REFILL": float64(c.NumbersRefill), "EMSD_DATABASE_POOL": float64(c.DatabasePool),
+		"EMSD_API_RATE": c.API.Rate, "EMSD_API_BURST": float64(c.API.Burst),
 		"EMSD_SHUTDOWN_TIMEOUT": c.ShutdownTimeout.Seconds(), "EMSD_SESSION_IDLE": c.SessionIdle.Seconds(), "EMSD_SESSION_MAX": c.SessionMax.Seconds(),
 	} {
 		if n <= 0 {
@@ -306,6 +318,7 @@ func (c *Config) check() error {
 		}
 	}
 	c.checkSMS(bad)
+	c.certFiles().check(bad)
 	for name, spec := range c.Schedule.specs() {
 		if err := checkSpec(spec); err != nil {
 			bad("EMSD_SCHEDULE_%s: %w", strings.ToUpper(name), err)
@@ -322,6 +335,10 @@ func (c *Config) check() error {
 		bad("EMSD_LOG_LEVEL: %q is none of debug, info, warn, error", c.LogLevel)
 	}
 	return errors.Join(errs...)
+}
+
+func (c *Config) certFiles() certFiles {
+	return certFiles{c.TLSCertFile, c.TLSKeyFile, c.ClientCAFile}
 }
 
 func (c *Config) checkSMS(bad func(string, ...any)) {
@@ -413,7 +430,7 @@ func readTemplates(text string) (map[string]string, error) {
 func (s Schedule) specs() map[string]string {
 	return map[string]string{
 		"order": s.Order, "numbers": s.Numbers, "reconcile": s.Reconcile, "cancel": s.Cancel, "label": s.Label, "poll": s.Poll,
-		"publish": s.Publish, "send": s.Send, "resolve": s.Resolve, "inbox": s.Inbox, "keys": s.Keys, "fees": s.Fees, "intervene": s.Intervene, "stall": s.Stall, "journeys": s.Journeys, "uploads": s.Uploads, "purge": s.Purge, "signatures": s.Signature,
+		"publish": s.Publish, "send": s.Send, "resolve": s.Resolve, "inbox": s.Inbox, "keys": s.Keys, "audit": s.Audit, "fees": s.Fees, "intervene": s.Intervene, "stall": s.Stall, "journeys": s.Journeys, "uploads": s.Uploads, "purge": s.Purge, "signatures": s.Signature,
 	}
 }
 

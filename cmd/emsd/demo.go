@@ -162,7 +162,7 @@ func (d *demo) config(dsn string) (Config, error) {
 		"EMSD_DATABASE_URL=" + dsn, "EMSD_MASTER_KEY_FILE=" + keyFile, "EMSD_LISTEN=127.0.0.1:0", "EMSD_PUBLIC_LISTEN=127.0.0.1:0", "EMSD_OPS_LISTEN=127.0.0.1:0",
 		"EMSD_EMS_URL=" + d.simURL + emssim.PathOpen, "EMSD_EMS_SENDER_NO=" + emssim.SampleSenderNo,
 		"EMSD_EMS_AUTHORIZATION=" + emssim.SampleAuthorization, "EMSD_EMS_SECRET=" + emssim.SampleSecret,
-		"EMSD_EMS_RATE=2000", "EMSD_EMS_TIMEOUT=3s", "EMSD_ORDER_LEASE=5s", "EMSD_LOG_LEVEL=debug",
+		"EMSD_EMS_RATE=2000", "EMSD_API_RATE=10000", "EMSD_API_BURST=10000", "EMSD_EMS_TIMEOUT=3s", "EMSD_ORDER_LEASE=5s", "EMSD_LOG_LEVEL=debug",
 		"EMSD_SMS=" + strings.Join(d.cmd.SMS, ","), "EMSD_SMS_ALIYUN_URL=" + d.simURL + smssim.PrefixAliyun, "EMSD_SMS_ALIYUN_ACCESS_KEY_ID=" + smssim.SampleAccessKeyID,
 		"EMSD_SMS_ALIYUN_ACCESS_KEY_SECRET=" + smssim.SampleAccessKeySecret, "EMSD_SMS_ALIYUN_SIGN_NAME=" + smssim.SampleSignName,
 		"EMSD_SMS_ALIYUN_TEMPLATES=" + demoTemplates, "EMSD_SMS_RECEIPT_SECRET=demo-receipts",

@@ -84,7 +84,7 @@ func environ(dsn, key string, s *sims, more ...string) []string {
 		"EMSD_DATABASE_URL=" + dsn, "EMSD_MASTER_KEY_FILE=" + key,
 		"EMSD_LISTEN=127.0.0.1:0", "EMSD_PUBLIC_LISTEN=127.0.0.1:0", "EMSD_OPS_LISTEN=127.0.0.1:0",
 		"EMSD_EMS_URL=" + s.url + emssim.PathOpen, "EMSD_EMS_SENDER_NO=" + emssim.SampleSenderNo,
-		"EMSD_EMS_AUTHORIZATION=" + emssim.SampleAuthorization, "EMSD_EMS_SECRET=" + emssim.SampleSecret, "EMSD_EMS_RATE=2000",
+		"EMSD_EMS_AUTHORIZATION=" + emssim.SampleAuthorization, "EMSD_EMS_SECRET=" + emssim.SampleSecret, "EMSD_EMS_RATE=2000", "EMSD_API_RATE=100000", "EMSD_API_BURST=100000",
 		"EMSD_EMS_TIMEOUT=3s", "EMSD_ORDER_LEASE=5s", "EMSD_LOG_LEVEL=debug", "EMSD_NUMBERS_LOW=5", "EMSD_NUMBERS_REFILL=50",
 		"EMSD_SMS=aliyun", "EMSD_SMS_ALIYUN_URL=" + s.url + smssim.PrefixAliyun, "EMSD_SMS_ALIYUN_ACCESS_KEY_ID=" + smssim.SampleAccessKeyID,
 		"EMSD_SMS_ALIYUN_ACCESS_KEY_SECRET=" + smssim.SampleAccessKeySecret, "EMSD_SMS_ALIYUN_SIGN_NAME=" + smssim.SampleSignName,

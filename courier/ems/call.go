@@ -60,6 +60,9 @@ func (c *Client) send(via *resty.Client, k *call) error {
 	traced := context.WithValue(httptrace.WithClientTrace(k.ctx, &k.trace), callKey{}, k)
 
 	r := via.R().SetContext(traced)
+	if trace := courier.TraceOf(k.ctx); trace != "" {
+		r.SetHeader("traceparent", trace)
+	}
 	if via.RetryCount > 0 {
 		r.AddRetryCondition(k.worthAnother)
 	}

@@ -40,7 +40,8 @@ type API struct {
 	vault   *vault.Vault // opens answers of EMS that are kept as evidence
 	log     *slog.Logger
 
-	hook func(point string) // of crash tests
+	limit *limiter
+	hook  func(point string) // of crash tests
 
 	mux    *http.ServeMux
 	routes []Route
@@ -48,7 +49,9 @@ type API struct {
 
 // Options of an API; zero values take the default given here.
 type Options struct {
-	Hook func(point string) // called at named points, for crash tests; nothing
+	Rate  float64            // calls a second of one token; no limit
+	Burst int                // how many of them may come at once
+	Hook  func(point string) // called at named points, for crash tests; nothing
 }
 
 // A Route is a call of the API and the scopes of which a token needs one; admin may do everything.
@@ -82,12 +85,13 @@ type Scans interface {
 // New returns the API. What is registered here is described in openapi.yaml, with its scopes.
 func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, clock courier.Clock, feed Feed,
 	codes Codes, v *vault.Vault, opts Options, log *slog.Logger) *API {
-	a := &API{service: service, labels: labels, scans: scans, db: db, clock: clock, feed: feed, codes: codes, vault: v, hook: opts.Hook, log: log, mux: http.NewServeMux()}
+	a := &API{service: service, labels: labels, scans: scans, db: db, clock: clock, feed: feed, codes: codes, vault: v, limit: newLimiter(opts.Rate, opts.Burst),
+		hook: opts.Hook, log: log, mux: http.NewServeMux()}
 	if a.hook == nil {
 		a.hook = func(string) {}
 	}
 	handle := func(pattern string, maxBody int64, h handler, scopes ...string) {
-		a.mux.Handle(pattern, web.LimitBody(maxBody, a.guard(h, scopes)))
+		a.mux.Handle(pattern, timed(web.LimitBody(maxBody, a.guard(h, scopes))))
 		a.routes = append(a.routes, Route{pattern, scopes})
 	}
 	a.mux.HandleFunc("GET /openapi.yaml", serveSpec)
@@ -150,6 +154,9 @@ type handler func(w http.ResponseWriter, r *http.Request, t courier.Token) error
 func (a *API) guard(h handler, scopes []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t, err := a.authenticate(r, scopes)
+		if err == nil {
+			err = a.limit.allow(w, t)
+		}
 		if err == nil {
 			err = h(w, r, t)
 		}

@@ -51,6 +51,9 @@ func (a *API) batch(w http.ResponseWriter, r *http.Request, t courier.Token) err
 		rc.SetReadDeadline(deadline)
 		chunk, err := readChunk(in, &line)
 		// The last chunk may come with an error: what was read before it is taken all the same.
+		if lerr := a.limit.lines(r.Context(), t, len(chunk)); lerr != nil {
+			return a.endBatch(out, line, lerr)
+		}
 		if aerr := a.acceptChunk(r, chunk, t.Name); aerr != nil {
 			return a.endBatch(out, line, aerr)
 		}

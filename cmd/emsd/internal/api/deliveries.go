@@ -80,7 +80,12 @@ func (a *API) show(w http.ResponseWriter, r *http.Request, t courier.Token) erro
 	if v.Expected, err = a.expected(r, view.Delivery, steps); err != nil {
 		return err
 	}
-	return writeTagged(w, r, v, func(body []byte) string { return deliveryTag(view.Seq, body) })
+	return writeTagged(w, r, v, func(body []byte) string { return deliveryTag(view.Seq, body) }, func() error {
+		if !mayUnmask(t) {
+			return nil
+		}
+		return a.seen(r, t, "delivery.seen", id.String(), nil)
+	})
 }
 
 func (a *API) list(w http.ResponseWriter, r *http.Request, t courier.Token) error {
@@ -103,6 +108,11 @@ func (a *API) list(w http.ResponseWriter, r *http.Request, t courier.Token) erro
 		Deliveries []deliveryView `json:"deliveries"`
 		Next       string         `json:"next_cursor,omitempty"`
 	}{Deliveries: []deliveryView{}, Next: page.Next}
+	if mayUnmask(t) {
+		if err := a.seenList(r, t, page.Deliveries); err != nil {
+			return err
+		}
+	}
 	for _, d := range page.Deliveries {
 		out.Deliveries = append(out.Deliveries, viewDelivery(d, mayUnmask(t)))
 	}
@@ -117,6 +127,9 @@ func (a *API) label(w http.ResponseWriter, r *http.Request, t courier.Token) err
 	}
 	pdf, err := a.labels.LabelOf(r.Context(), id)
 	if err != nil {
+		return err
+	}
+	if err := a.seen(r, t, "label.seen", id.String(), nil); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/pdf")

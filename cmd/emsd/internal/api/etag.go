@@ -80,8 +80,8 @@ func caseDigest(c courier.Case) string {
 	return digest(body)
 }
 
-// writeTagged answers a GET with its tag, or 304 when the caller has the same already.
-func writeTagged(w http.ResponseWriter, r *http.Request, v any, tag func(body []byte) string) error {
+// writeTagged answers a GET with its tag, or 304 when the caller has the same already. seen is called before anything is shown.
+func writeTagged(w http.ResponseWriter, r *http.Request, v any, tag func(body []byte) string, seen func() error) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -94,6 +94,9 @@ func writeTagged(w http.ResponseWriter, r *http.Request, v any, tag func(body []
 			w.WriteHeader(http.StatusNotModified)
 			return nil
 		}
+	}
+	if err := seen(); err != nil {
+		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
@@ -111,5 +114,5 @@ func (a *API) showCase(w http.ResponseWriter, r *http.Request, _ courier.Token) 
 	if err != nil {
 		return err
 	}
-	return writeTagged(w, r, viewCase(c), func([]byte) string { return `"` + caseDigest(c) + `"` })
+	return writeTagged(w, r, viewCase(c), func([]byte) string { return `"` + caseDigest(c) + `"` }, func() error { return nil })
 }

@@ -43,6 +43,7 @@ func (a *API) events(w http.ResponseWriter, r *http.Request, t courier.Token) er
 			return badParam("wait", "应为 0s 到 50s 的时长，例如 30s")
 		}
 	}
+	extend(w, wait)
 	events, err := a.await(r, after, limit, wait)
 	if err != nil {
 		return err

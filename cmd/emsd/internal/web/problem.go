@@ -56,6 +56,9 @@ func Describe(err error) *Problem {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return NewProblem(http.StatusRequestEntityTooLarge, "body_too_large", "请求内容超过上限，请分批提交")
 	}
+	if _, ok := errors.AsType[*courier.CarrierError](err); ok {
+		return NewProblem(http.StatusBadGateway, "carrier_failed", "EMS 没有给出所需的答复，请稍后重试")
+	}
 	switch {
 	case errors.Is(err, courier.ErrNotFound):
 		return NewProblem(http.StatusNotFound, "not_found", "没有找到该记录，请核对编号")
@@ -85,7 +88,7 @@ func RefusedProblem(rule, reason, deliveryID string) *Problem {
 func WriteProblem(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
 	p := Describe(err)
 	if p.Status >= 500 {
-		log.ErrorContext(r.Context(), "request failed", "method", r.Method, "route", r.Pattern, "error", err)
+		log.ErrorContext(r.Context(), "request failed", "method", r.Method, "route", r.Pattern, "trace", traceID(r.Context()), "error", err)
 	}
 	WriteJSON(w, p.Status, "application/problem+json", p)
 }

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"emsd/courier/audit"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestATokenThatAsksTooOftenIsToldWhenToComeAgain(t *testing.T) {
+	t.Parallel()
+	d := start(t, setup{env: []string{"EMSD_API_RATE=0.05", "EMSD_API_BURST=20"}})
+	path := "/v1/quotes"
+	for n := range 20 {
+		if r := d.call("read", "POST", path, map[string]any{"province": "北京市"}); r.status != http.StatusOK {
+			t.Fatalf("call %d: %s", n, r)
+		}
+	}
+	r := d.call("read", "POST", path, map[string]any{"province": "北京市"})
+	problem(t, r, http.StatusTooManyRequests, "too_many_requests")
+	if after, err := strconv.Atoi(r.header.Get("Retry-After")); err != nil || after < 1 || after > 20 {
+		t.Errorf("Retry-After %q, want seconds until the next of a call every 20", r.header.Get("Retry-After"))
+	}
+	if r := d.call("permits", "POST", path, map[string]any{"province": "北京市"}); r.status != http.StatusOK {
+		t.Errorf("another token: %s", r)
+	}
+	// A batch is one call, and another for a hundred lines; it waits rather than break off.
+	var lines strings.Builder
+	for n := range 150 {
+		text, err := json.Marshal(permit(n + 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines.Write(append(text, '\n'))
+	}
+	if r := d.call("permits", "POST", "/v1/deliveries:batch", lines.String()); r.status != http.StatusOK || strings.Count(string(r.body), "\n") != 150 {
+		t.Errorf("batch: %s", r)
+	}
+}
+
+func TestANewSecretOverlapsWithTheOld(t *testing.T) {
+	t.Parallel()
+	d := start(t, setup{})
+	ctx := context.Background()
+	ask := func(secret, key string) reply {
+		r, err := request(d.api+"/v1/deliveries", "POST", permit(1), "Authorization", "Bearer "+secret, "Idempotency-Key", key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	first, tok, err := d.app.service.CreateToken(ctx, "permit system", []string{"permits"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := ask(first, "k")
+	second, rotated, err := d.app.service.RotateToken(ctx, tok.ID, time.Hour)
+	if err != nil || rotated.ID != tok.ID || second == first {
+		t.Fatalf("RotateToken = %+v, %v", rotated, err)
+	}
+	for name, secret := range map[string]string{"old": first, "new": second} {
+		if r := ask(secret, "k"); r.status != before.status || r.header.Get("Idempotency-Replayed") != "true" {
+			t.Errorf("the %s secret: %s, want the answer under the token's key", name, r)
+		}
+	}
+	third, _, err := d.app.service.RotateToken(ctx, tok.ID, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, secret := range map[string]string{"first": first, "second": second} {
+		problem(t, ask(secret, "k"), http.StatusUnauthorized, "unauthorized")
+		if t.Failed() {
+			t.Fatalf("the %s secret", name)
+		}
+	}
+	if r := ask(third, "k"); r.status != before.status {
+		t.Errorf("the third secret: %s", r)
+	}
+	if _, _, err := d.app.service.RotateToken(ctx, tok.ID, -time.Second); err == nil {
+		t.Error("a negative overlap was taken")
+	}
+	if err := d.app.service.RevokeToken(ctx, tok.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := d.app.service.RotateToken(ctx, tok.ID, 0); err == nil {
+		t.Error("a revoked token got a new secret")
+	}
+	tokens, err := d.app.service.Tokens(ctx)
+	if err != nil || len(tokens) != 1 || tokens[0].LastUsedAt.IsZero() {
+		t.Errorf("Tokens = %+v, %v: want when it was last used", tokens, err)
+	}
+}
+
+// deeds lists what the audit chain says was done, without what tests do to prepare.
+func (d *daemon) deeds() []string {
+	d.t.Helper()
+	if err := audit.Chain(context.Background(), d.app.db); err != nil {
+		d.t.Fatal(err)
+	}
+	var rows []struct{ Action, Actor, Object, Detail string }
+	if err := d.app.db.Select(&rows, `SELECT action, actor, object, detail::text AS detail FROM audit WHERE action NOT LIKE 'token.%' ORDER BY id`); err != nil {
+		d.t.Fatal(err)
+	}
+	var list []string
+	for _, r := range rows {
+		list = append(list, r.Actor+" "+r.Action)
+		for _, secret := range []string{"欧阳测试", "1390001", "试验胡同", "示例街5号院"} {
+			if strings.Contains(r.Object+r.Detail, secret) {
+				d.t.Errorf("the audit holds something of a person: %+v", r)
+			}
+		}
+	}
+	return list
+}
+
+func TestEveryWriteAndEveryUnmaskingIsAudited(t *testing.T) {
+	t.Parallel()
+	d := start(t, setup{})
+	v := d.accept(permit(1))
+	path := "/v1/deliveries/" + id(v)
+	d.accept(permit(2))
+	if r := d.call("permits", "POST", "/v1/deliveries", permit(2)); r.status != http.StatusOK {
+		t.Fatal(r)
+	}
+	for _, scopes := range []string{"read", "clerk"} {
+		for _, p := range []string{path, "/v1/deliveries", "/v1/deliveries?permit_no=none"} {
+			if r := d.call(scopes, "GET", p, nil); r.status != http.StatusOK {
+				t.Fatal(r)
+			}
+		}
+	}
+	tag := d.call("clerk", "GET", path, nil).header.Get("ETag")
+	d.call("clerk", "GET", path, nil, "If-None-Match", tag) // shows nothing
+	for range 2 {
+		d.pay(id(v), 500, "WX-1") // twice one payment
+	}
+	d.call("clerk", "POST", path+"/address", elsewhere("示例街5号院6号楼702"))
+	d.call("clerk", "POST", path+"/cancel", map[string]any{"reason": "不寄了"})
+	d.call("payments", "POST", path+"/refund", money(500, "WX-2"))
+	want := []string{"test permits delivery.accept", "test permits delivery.accept", "test clerk delivery.seen", "test clerk deliveries.seen", "test clerk delivery.seen",
+		"test payments payment.record", "test clerk address", "test clerk cancel", "test payments refund"}
+	got := d.deeds()
+	slices.Sort(got) // queued entries follow the others by moments
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("want (-), got (+)\n%s", diff)
+	}
+	var lines strings.Builder
+	for n := range 1200 {
+		text, err := json.Marshal(permit(n + 10))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines.Write(append(text, '\n'))
+	}
+	if r := d.call("permits", "POST", "/v1/deliveries:batch", lines.String()); r.status != http.StatusOK {
+		t.Fatal(r)
+	}
+	if n := len(d.deeds()) - len(want); n != 3 {
+		t.Errorf("1200 lines of a batch are %d entries, want one for each transaction of 500", n)
+	}
+	report, err := audit.Verify(context.Background(), d.app.db)
+	if err != nil || report.Fault != "" {
+		t.Errorf("the chain: %+v, %v", report, err)
+	}
+}
