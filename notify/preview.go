@@ -18,8 +18,8 @@ var Samples = map[string]Sample{
 	"longest": {"", Facts{WaybillNo: "1135250000000", DueFen: 123_45, LastDay: time.Date(2026, 12, 31, 0, 0, 0, 0, beijing), Password: "012345"}},
 }
 
-// A Preview is a text as a resident would read it, and what each gateway makes of it.
-type Preview struct {
+// A Previewed is a text as a resident would read it, and what each gateway makes of it.
+type Previewed struct {
 	Text       Milestone
 	Title      string // of the milestone, for clerks
 	Language   string
@@ -38,17 +38,17 @@ type Fit struct {
 	Why       string // why it cannot be sent there; empty when it can
 }
 
-// PreviewText fills in a text and holds it against the rules of each gateway. signatures are by gateway, without brackets.
-func PreviewText(gateways []Gateway, signatures map[string]string, text Milestone, s Sample) (Preview, error) {
+// Preview fills in a text and holds it against the rules of each gateway. signatures are by gateway, without brackets.
+func Preview(gateways []Gateway, signatures map[string]string, text Milestone, s Sample) (Previewed, error) {
 	if !text.HasText() {
-		return Preview{}, fmt.Errorf("preview: there is no text %q", text)
+		return Previewed{}, fmt.Errorf("preview: there is no text %q", text)
 	}
 	vars := Fields(text, s.Name, s.Facts)
 	words, err := Render(text, vars)
 	if err != nil {
-		return Preview{}, err
+		return Previewed{}, err
 	}
-	p := Preview{Text: text, Title: text.Title(), Language: text.Language(), Version: TextVersion(text), Words: words, Characters: len(utf16.Encode([]rune(words)))}
+	p := Previewed{Text: text, Title: text.Title(), Language: text.Language(), Version: TextVersion(text), Words: words, Characters: len(utf16.Encode([]rune(words)))}
 	for _, g := range gateways {
 		f := Fit{Gateway: g.Name(), Signature: signatures[g.Name()], Segments: Segments(signatures[g.Name()], words), Why: unfit(g, signatures[g.Name()], text)}
 		if r, ok := g.(Ruled); ok {

@@ -75,6 +75,9 @@ func Inspect(ctx context.Context, g Gateway, passwords bool) []Finding {
 	case errors.Is(err, ErrNotAsked):
 	case err != nil:
 		find("signature", "", "signature", false, "cannot be asked: "+Explain(err))
+		if classOf(err) == Unsent { // nor can anything else
+			return all
+		}
 	default:
 		find("signature", "", "signature", standing.State == Approved, stateWords(standing.State, standing.Reason))
 		for _, c := range standing.Carriers {

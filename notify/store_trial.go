@@ -12,7 +12,8 @@ import (
 )
 
 // insertTrial writes the intent of a trial and gives its id; uuid.Nil when the number had its self-test of this month, or
-// may have had it. One that surely was not taken begins anew in its row.
+// may have had it. One that surely was not taken begins anew in its row, an hour later at the earliest: a round is woken
+// often while connections break.
 func insertTrial(ctx context.Context, tx *sqlx.Tx, kind string, j Trial, lookup []byte, now, wall time.Time, by string) (id uuid.UUID, err error) {
 	err = tx.GetContext(ctx, &id, `
 		INSERT INTO sms_trials AS t (id, kind, gateway, template, phone_lookup, month, by, state, started_at)
@@ -20,7 +21,7 @@ func insertTrial(ctx context.Context, tx *sqlx.Tx, kind string, j Trial, lookup 
 		ON CONFLICT (gateway, phone_lookup, month) WHERE kind = 'self_test' DO UPDATE
 			SET id = excluded.id, template = excluded.template, state = 'sending', class = '', code = '', provider_id = '',
 				started_at = excluded.started_at, finished_at = NULL
-			WHERE t.state IN ('rejected', 'unsent')
+			WHERE t.state IN ('rejected', 'unsent') AND t.started_at <= excluded.started_at - interval '1 hour'
 		RETURNING id`, j.ID, kind, j.Gateway, j.Template, lookup, monthOf(now), by, wall)
 	if errors.Is(err, sql.ErrNoRows) {
 		return uuid.Nil, nil

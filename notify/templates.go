@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -86,10 +87,10 @@ func Render(m Milestone, vars map[string]string) (string, error) {
 }
 
 // maskName keeps the first character of a name. One beyond the basic plane is refused by gateways as an emoji would be
-// (isv.UNSUPPORTED_CONTENT), so such a name is not quoted at all.
+// (isv.UNSUPPORTED_CONTENT), and what is no letter says nothing, so such a name is not quoted at all.
 func maskName(name string) string {
 	first, _ := utf8.DecodeRuneInString(strings.TrimSpace(name))
-	if first == utf8.RuneError || first > 0xFFFF {
+	if first > 0xFFFF || !unicode.IsLetter(first) && first != '〇' {
 		return "申请人"
 	}
 	return string(first) + "**"

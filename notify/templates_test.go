@@ -199,7 +199,7 @@ func TestFields(t *testing.T) {
 func TestMaskName(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
-		"张三": "张**", "欧阳娜娜": "欧**", "阿卜杜拉·买买提": "阿**", "㐂一": "㐂**", "𠮷野": "申请人", "": "申请人", " 李四": "李**", "\xff": "申请人",
+		"张三": "张**", "欧阳娜娜": "欧**", "阿卜杜拉·买买提": "阿**", "㐂一": "㐂**", "𠮷野": "申请人", "": "申请人", " 李四": "李**", "\xff": "申请人", "·买买提": "申请人", "〇一": "〇**", "\ue000三": "申请人",
 	} {
 		if got := maskName(name); got != want {
 			t.Errorf("maskName(%q) = %q, want %q", name, got, want)

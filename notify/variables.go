@@ -21,7 +21,7 @@ type variable struct {
 
 // variables are all that texts have a place for: a name, a waybill's number, money, a day, a delivery password.
 var variables = map[string]variable{
-	"name": {"姓名", 3, regexp.MustCompile(`^(\p{L}\*\*|申请人)$`), "只能是姓和两个星号", "申请人"},
+	"name": {"姓名", 3, regexp.MustCompile(`^([\p{L}〇]\*\*|申请人)$`), "只能是姓和两个星号", "申请人"},
 	"no":   {"邮件号", 13, regexp.MustCompile(`^[0-9A-Z]{8,13}$`), "只能是8到13位数字或大写字母", "1200000001417"},
 	"fee":  {"金额", 6, regexp.MustCompile(`^[1-9][0-9]{0,3}(\.[0-9]{2})?$|^0\.[0-9]{2}$`), "只能是大于零的元和分", "123.45"},
 	"day":  {"日期", 7, regexp.MustCompile(`^([0-9]{1,2}月[0-9]{1,2}日|` + withoutDay + `|[A-Z][a-z]{2} [0-9]{1,2}|` + withoutDayEnglish + `)$`), "只能是月和日", "12月31日"},
@@ -107,7 +107,10 @@ func (r Rules) BadVariable(vars map[string]string) *BadValue {
 	for _, name := range names {
 		title, value := variables[name].title, vars[name]
 		n := utf8.RuneCountInString(value)
-		if n == 0 || r.LongestVariable > 0 && n > r.LongestVariable {
+		if n == 0 {
+			return &BadValue{name, "is empty", title + "为空"}
+		}
+		if r.LongestVariable > 0 && n > r.LongestVariable {
 			return &BadValue{name, fmt.Sprintf("has %d characters, 1 to %d are allowed", n, r.LongestVariable),
 				fmt.Sprintf("%s有%d个字符，该短信网关允许1到%d个", title, n, r.LongestVariable)}
 		}

@@ -425,3 +425,27 @@ func summary(r Result) string {
 	}
 	return strings.Join(out, " ")
 }
+
+// Why the last try delivered nothing: a further scan of the status counts, a telling that asks for more care wins.
+func TestTheLastAttemptSaysWhy(t *testing.T) {
+	t.Parallel()
+	at := func(hour int, code, attempt string) courier.Scan {
+		return courier.Scan{At: time.Date(2026, 11, 23, hour, 0, 0, 0, beijing), Code: code, AttemptCode: attempt}
+	}
+	tests := []struct {
+		name  string
+		scans []courier.Scan
+		want  string
+	}{
+		{"refused", []courier.Scan{at(9, "705", "7")}, "refused"},
+		{"absent, then refused", []courier.Scan{at(9, "705", "4"), at(15, "705", "7")}, "refused"},
+		{"nobody said", []courier.Scan{at(9, "705", "")}, ""},
+		{"unknown reason", []courier.Scan{at(9, "705", "99")}, ""},
+		{"on its way again", []courier.Scan{at(9, "705", "7"), at(15, "702", "")}, ""},
+	}
+	for _, tt := range tests {
+		if got := Fold(tt.scans, time.Time{}); got.Attempt != tt.want {
+			t.Errorf("%s: %q, want %q (%s)", tt.name, got.Attempt, tt.want, got.Status)
+		}
+	}
+}

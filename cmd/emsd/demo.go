@@ -85,6 +85,14 @@ type demo struct {
 const demoTemplates = `{"payment_due":"SMS_900000001","handed_over":"SMS_900000002","out_for_delivery":"SMS_900000003",` +
 	`"attempt_failed":"SMS_900000004","held":"SMS_900000005","delivered":"SMS_900000006","returned":"SMS_900000007","cancelled":"SMS_900000008"}`
 
+// demoEnglish are the templates for residents who chose English. Only the first gateway has them: the others tell those in
+// Chinese.
+const demoEnglish = `"payment_due.en":"SMS_900000101","handed_over.en":"SMS_900000102","out_for_delivery.en":"SMS_900000103",` +
+	`"attempt_failed.en":"SMS_900000104","held.en":"SMS_900000105","delivered.en":"SMS_900000106","returned.en":"SMS_900000107","cancelled.en":"SMS_900000108"}`
+
+// demoBilingual has both.
+var demoBilingual = strings.TrimSuffix(demoTemplates, "}") + "," + demoEnglish
+
 // The templates of the other gateways have the same numbers, and the demo's account at Tencent has a limit that a waybill
 // number fits.
 const (
@@ -165,7 +173,7 @@ func (d *demo) config(dsn string) (Config, error) {
 		"EMSD_EMS_RATE=2000", "EMSD_API_RATE=10000", "EMSD_API_BURST=10000", "EMSD_EMS_TIMEOUT=3s", "EMSD_ORDER_LEASE=5s", "EMSD_LOG_LEVEL=debug",
 		"EMSD_SMS=" + strings.Join(d.cmd.SMS, ","), "EMSD_SMS_ALIYUN_URL=" + d.simURL + smssim.PrefixAliyun, "EMSD_SMS_ALIYUN_ACCESS_KEY_ID=" + smssim.SampleAccessKeyID,
 		"EMSD_SMS_ALIYUN_ACCESS_KEY_SECRET=" + smssim.SampleAccessKeySecret, "EMSD_SMS_ALIYUN_SIGN_NAME=" + smssim.SampleSignName,
-		"EMSD_SMS_ALIYUN_TEMPLATES=" + demoTemplates, "EMSD_SMS_RECEIPT_SECRET=demo-receipts",
+		"EMSD_SMS_ALIYUN_TEMPLATES=" + demoBilingual, "EMSD_SMS_RECEIPT_SECRET=demo-receipts",
 		"EMSD_SMS_TENCENT_URL=" + d.simURL + smssim.PrefixTencent, "EMSD_SMS_TENCENT_SECRET_ID=" + smssim.SampleSecretID,
 		"EMSD_SMS_TENCENT_SECRET_KEY=" + smssim.SampleSecretKey, "EMSD_SMS_TENCENT_APP_ID=" + smssim.SampleAppID, "EMSD_SMS_TENCENT_SIGN_NAME=" + smssim.SampleSignName,
 		"EMSD_SMS_TENCENT_TEMPLATES=" + strings.ReplaceAll(demoTemplates, demoPrefix, ""), fmt.Sprintf("EMSD_SMS_TENCENT_VARIABLE_LIMIT=%d", demoVariableLimit),

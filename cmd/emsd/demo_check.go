@@ -171,26 +171,30 @@ func (v verdict) milestones() checked {
 	if len(v.sms) == 0 {
 		c.fail("no message was sent")
 	}
-	by := map[string]int{}
+	by, english := map[string]int{}, 0
 	for _, s := range v.sms {
 		by[s.Gateway]++
+		if strings.Contains(demoEnglish, `"`+s.Template+`"`) {
+			english++
+		}
 	}
 	c.fine = fmt.Sprintf("%d messages", len(v.sms))
 	for _, gateway := range slices.Sorted(maps.Keys(by)) {
 		c.fine += fmt.Sprintf(", %s %d", gateway, by[gateway])
 	}
+	c.fine += fmt.Sprintf("; %d in English", english)
 	return c
 }
 
-// milestoneOfTemplate reads demoTemplates backwards.
+// milestoneOfTemplate reads demoBilingual backwards: in either language a text tells the same.
 func milestoneOfTemplate() map[string]string {
 	var templates map[string]string
-	if err := json.Unmarshal([]byte(demoTemplates), &templates); err != nil {
+	if err := json.Unmarshal([]byte(demoBilingual), &templates); err != nil {
 		panic(fmt.Sprintf("demo templates: %v", err))
 	}
 	milestones := map[string]string{}
 	for m, code := range templates {
-		milestones[strings.TrimPrefix(code, demoPrefix)] = m
+		milestones[strings.TrimPrefix(code, demoPrefix)] = strings.TrimSuffix(m, ".en")
 	}
 	return milestones
 }

@@ -81,7 +81,7 @@ func (c messagePreviewCmd) Run(e *world) error {
 	}
 	out := tabwriter.NewWriter(e.out, 0, 4, 2, ' ', 0)
 	for _, text := range texts {
-		p, err := notify.PreviewText(gateways, cfg.signatures(), text, notify.Samples[c.Sample])
+		p, err := notify.Preview(gateways, cfg.signatures(), text, notify.Samples[c.Sample])
 		if err != nil {
 			return err
 		}
@@ -90,7 +90,7 @@ func (c messagePreviewCmd) Run(e *world) error {
 	return out.Flush()
 }
 
-func printPreview(out *tabwriter.Writer, p notify.Preview) {
+func printPreview(out *tabwriter.Writer, p notify.Previewed) {
 	fmt.Fprintf(out, "%s  version %d  %d characters\n  %s\n", p.Text, p.Version, p.Characters, p.Words)
 	for _, f := range p.Fits {
 		template, verdict := f.Template, "fits"

@@ -47,7 +47,7 @@ func TestEveryTextFitsEveryGateway(t *testing.T) {
 	signatures := map[string]string{"aliyun": signature, "tencent": signature, "mas": signature}
 	for _, text := range texts {
 		for name, sample := range notify.Samples {
-			p, err := notify.PreviewText(gateways, signatures, text, sample)
+			p, err := notify.Preview(gateways, signatures, text, sample)
 			if err != nil {
 				t.Errorf("%s %s: %v", text, name, err)
 				continue

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -59,6 +60,7 @@ func serve(ctx context.Context, f flags, stdout io.Writer) error {
 
 	mux := http.NewServeMux()
 	mux.Handle("/sim/", ems.ControlHandler())
+	mux.HandleFunc("POST /sim/registry", setRegistry(sms))
 	for _, prefix := range []string{smssim.PrefixAliyun, smssim.PrefixTencent, smssim.PrefixMAS} {
 		mux.Handle(prefix, sms)
 	}
@@ -98,6 +100,21 @@ func shutdown(srv *http.Server) error {
 		return srv.Close()
 	}
 	return err
+}
+
+// setRegistry takes what the vendors of the gateways are to have approved: {"Templates":{"SMS_1":{"State":"refused"}}}.
+func setRegistry(sms *smssim.Gateway) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var registry smssim.Registry
+		dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&registry); err != nil {
+			http.Error(w, "registry: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		sms.SetRegistry(registry)
+		w.WriteHeader(http.StatusNoContent)
+	}
 }
 
 // smsFault takes faults for APIs named "aliyun:…", "tencent:…" and "mas:…"; without what follows the colon they mean all of

@@ -85,6 +85,12 @@ func TestTheProcessServesBothSimulators(t *testing.T) {
 	if code, body := send(t, "POST", address+"/aliyun/", ""); code != 400 || !strings.Contains(body, "MissingAccessKeyId") {
 		t.Errorf("Aliyun answers %d %s", code, body)
 	}
+	if code, body := send(t, "POST", address+"/sim/registry", `{"Signature":"refused","Carriers":{"unicom":{"Status":2}}}`); code != 204 {
+		t.Errorf("registry: %d %s", code, body)
+	}
+	if code, body := send(t, "POST", address+"/sim/registry", `{"Colour":"red"}`); code != 400 || !strings.Contains(body, "Colour") {
+		t.Errorf("registry: %d %s", code, body)
+	}
 	code, body2 := send(t, "GET", address+"/sim/ledger", "")
 	var ledger struct {
 		Orders, Messages []any
