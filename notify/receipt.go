@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"emsd/courier"
@@ -31,10 +32,11 @@ type Receipt struct {
 const (
 	receiptStranger  = "stranger"  // names no attempt of ours
 	receiptDuplicate = "duplicate" // says what was known
+	receiptTrial     = "trial"     // is about a message to a number of our own
 	receiptContrary  = "contrary"  // contradicts what was settled; the first word stands
 )
 
-var receiptResults = []string{accepted, delivered, failed, receiptStranger, receiptDuplicate, receiptContrary}
+var receiptResults = []string{accepted, delivered, failed, receiptStranger, receiptTrial, receiptDuplicate, receiptContrary}
 
 // Receipts takes receipts in and joins them to attempts.
 type Receipts struct {
@@ -142,6 +144,11 @@ func (r *Receipts) chunk(ctx context.Context) (int, error) {
 // join settles attempts by a chunk of receipts.
 func (r *Receipts) join(ctx context.Context, tx *sqlx.Tx, open []openReceipt, results map[string]int) error {
 	now, wall := r.clock.Now(), r.clock.Wall()
+	trials, open := r.ofTrials(open, results)
+	if err := reportTrials(ctx, tx, trials); err != nil {
+		return err
+	}
+	all := append(slices.Clone(open), trials...)
 	settlings, of := r.read(open, results)
 	taken, err := settle(ctx, tx, openStates, settlings, now, wall)
 	if err != nil {
@@ -169,7 +176,25 @@ func (r *Receipts) join(ctx context.Context, tx *sqlx.Tx, open []openReceipt, re
 	if err := courier.CloseCases(ctx, tx, closings); err != nil {
 		return err
 	}
-	return markReceipts(ctx, tx, open, now)
+	return markReceipts(ctx, tx, all, now)
+}
+
+// ofTrials parts the receipts about messages to numbers of our own from those about residents'.
+func (r *Receipts) ofTrials(open []openReceipt, results map[string]int) (trials, others []openReceipt) {
+	for _, o := range open {
+		if o.TrialID == nil {
+			others = append(others, o)
+			continue
+		}
+		results[receiptTrial]++
+		s := r.settling(o)
+		o.TrialClass, o.Code = s.class, cut(o.Code, 100)
+		if s.state != failed {
+			o.Code = ""
+		}
+		trials = append(trials, o)
+	}
+	return trials, others
 }
 
 // read turns receipts into settlings, one an attempt at most: of several in a chunk the first that ends it counts.

@@ -47,6 +47,8 @@ type openReceipt struct {
 	State      string     `db:"state"` // of the attempt; empty: a stranger
 	DeliveryID *uuid.UUID `db:"delivery_id"`
 	Milestone  Milestone  `db:"milestone"`
+	TrialID    *uuid.UUID `db:"trial_id"` // it is about a message to a number of our own,
+	TrialClass string     `db:"-"`        // which failed so
 }
 
 // claimReceipts locks up to limit receipts that nobody has worked through. A receipt is about the attempt whose id it
@@ -64,8 +66,16 @@ func claimReceipts(ctx context.Context, tx *sqlx.Tx, limit int) ([]openReceipt, 
 			FOR UPDATE SKIP LOCKED
 		)
 		SELECT r.id, r.gateway, coalesce(a.id, '00000000-0000-0000-0000-000000000000') AS attempt_id, r.provider_id, r.success,
-			r.code, r.received_at, coalesce(a.state, '') AS state, m.delivery_id, coalesce(m.milestone, '') AS milestone
+			r.code, r.received_at, coalesce(a.state, '') AS state, m.delivery_id, coalesce(m.milestone, '') AS milestone,
+			t.id AS trial_id
 		FROM r
+		LEFT JOIN LATERAL (
+			SELECT id FROM (
+				SELECT id FROM sms_trials WHERE id = r.attempt_id AND gateway = r.gateway
+				UNION ALL
+				SELECT id FROM sms_trials WHERE r.attempt_id IS NULL AND r.provider_id <> '' AND provider_id = r.provider_id AND gateway = r.gateway
+			) c LIMIT 1
+		) t ON true
 		LEFT JOIN LATERAL (
 			SELECT id FROM (
 				SELECT id, 1 AS rank FROM message_attempts WHERE id = r.attempt_id AND gateway = r.gateway
@@ -73,7 +83,7 @@ func claimReceipts(ctx context.Context, tx *sqlx.Tx, limit int) ([]openReceipt, 
 				SELECT id, 2 FROM message_attempts WHERE r.attempt_id IS NULL AND gateway = r.gateway AND provider_id = r.provider_id AND provider_id <> ''
 				UNION ALL
 				SELECT (array_agg(id))[1], 3 FROM message_attempts
-				WHERE r.attempt_id IS NULL AND r.provider_id <> '' AND gateway = r.gateway AND phone_lookup = r.phone_lookup AND state IN ('sending', 'unknown')
+				WHERE t.id IS NULL AND r.attempt_id IS NULL AND r.provider_id <> '' AND gateway = r.gateway AND phone_lookup = r.phone_lookup AND state IN ('sending', 'unknown')
 					AND sent_at <= coalesce(r.submitted_at + interval '2 minutes', r.received_at)
 					AND (r.submitted_at IS NULL OR sent_at >= r.submitted_at - interval '10 minutes')
 				HAVING count(*) = 1

@@ -54,14 +54,19 @@ func claimUnknown(ctx context.Context, db *sqlx.DB, wall, until time.Time, limit
 			RETURNING a.id, a.message_id, a.gateway, a.sent_on, a.started_at, a.resolves, a.phone_lookup, coalesce(a.sent_at, a.started_at) AS sent_at
 		)
 		SELECT l.id, l.gateway, l.sent_on, l.started_at, l.resolves, l.sent_at, m.delivery_id, m.milestone, d.phone_sealed,
-			coalesce(o.known, '{}') AS known, coalesce(o.alone, false) AS alone
+			coalesce(o.known, '{}') || coalesce(t.known, '{}') AS known, coalesce(o.alone, false) AND coalesce(t.settled, true) AS alone
 		FROM leased l JOIN messages m ON m.id = l.message_id JOIN deliveries d ON d.id = m.delivery_id
 		LEFT JOIN LATERAL (
 			SELECT array_agg(a.provider_id) FILTER (WHERE a.provider_id <> '') AS known,
 				bool_and(a.id = l.id OR a.state NOT IN ('sending', 'unknown')) AS alone
 			FROM message_attempts a
 			WHERE a.phone_lookup = l.phone_lookup AND a.gateway = l.gateway AND a.sent_at >= l.sent_at - interval '1 day'
-		) o ON true`, wall, limit, until)
+		) o ON true
+		LEFT JOIN LATERAL ( -- messages to numbers of our own are nobody's lost one
+			SELECT array_agg(t.provider_id) FILTER (WHERE t.provider_id <> '') AS known, bool_and(t.state NOT IN ('sending', 'unknown')) AS settled
+			FROM sms_trials t
+			WHERE t.phone_lookup = l.phone_lookup AND t.gateway = l.gateway
+		) t ON true`, wall, limit, until)
 	return open, err
 }
 

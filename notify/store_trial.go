@@ -58,3 +58,20 @@ func countTrials(ctx context.Context, db *sqlx.DB) ([]trialCount, error) {
 	err := db.SelectContext(ctx, &counts, `SELECT kind, gateway, state, count(*) AS count FROM sms_trials GROUP BY kind, gateway, state`)
 	return counts, err
 }
+
+// reportTrials notes what receipts say: that a trial was taken after all, and why it did not arrive.
+func reportTrials(ctx context.Context, tx *sqlx.Tx, receipts []openReceipt) error {
+	if len(receipts) == 0 {
+		return nil
+	}
+	n := len(receipts)
+	ids, classes, codes := make([]string, n), make([]string, n), make([]string, n)
+	for i, r := range receipts {
+		ids[i], classes[i], codes[i] = r.TrialID.String(), r.TrialClass, r.Code
+	}
+	_, err := tx.ExecContext(ctx, `
+		UPDATE sms_trials t SET state = 'accepted', class = x.class, code = x.code
+		FROM (SELECT DISTINCT ON (id) id, class, code FROM unnest($1::uuid[], $2::text[], $3::text[]) AS x(id, class, code) ORDER BY id, class DESC) x
+		WHERE t.id = x.id AND t.state IN ('sending', 'unknown', 'accepted') AND t.class IN ('', 'unknown')`, pq.Array(ids), pq.Array(classes), pq.Array(codes))
+	return err
+}

@@ -1,11 +1,13 @@
 package notify
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"emsd/courier"
 	"emsd/courier/vault"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -153,5 +155,53 @@ func TestEveryTextCanBeTried(t *testing.T) {
 		if bad := checkForms(m, trialFields(m)); bad != nil {
 			t.Errorf("%s: %v", m, bad)
 		}
+	}
+}
+
+// Receipts about messages to numbers of our own tell whether carriers deliver, and settle nothing else.
+func TestReceiptsOfTrials(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	g := account("a")
+	g.script = func(s SMS) (bool, error) {
+		if s.Milestone == HandedOver {
+			return true, &SendError{Class: Unknown, Code: "test"}
+		}
+		return true, nil
+	}
+	gateways := w.gateways(g)
+	id := w.news(courier.InTransit, courier.EventData{}) // to the number of the self-test, in doubt
+	w.run(w.sender(gateways, Options{}))
+	trials := w.trials(gateways, Options{}, phoneOf(0), phoneOf(1))
+	w.run(trials)
+	receipts := w.receipts(gateways)
+	report := func(success bool, code string, s SMS, ours bool) {
+		t.Helper()
+		one := Receipt{ProviderID: "p-" + s.AttemptID.String(), Phone: s.Phone, Success: success, Code: code}
+		if ours {
+			one.AttemptID = s.AttemptID
+		}
+		if err := receipts.Append(t.Context(), "a", []Receipt{one}); err != nil {
+			t.Fatal(err)
+		}
+		w.run(receipts)
+	}
+	report(true, "", g.ledger[1], false)
+	report(false, "PORT_NOT_REGISTERED", g.ledger[2], true)
+	w.wantAttempts(id, "a unknown")
+	tests, err := trials.SelfTests(t.Context())
+	if err != nil || len(tests) != 1 || tests[0].Fine != 1 || len(tests[0].Failed) != 1 || tests[0].Failed[0].Code != "PORT_NOT_REGISTERED" {
+		t.Errorf("SelfTests = %+v, %v", tests, err)
+	}
+	if strings.Contains(w.logs.String(), "not ours") {
+		t.Error("a trial's receipt is taken for a stranger's")
+	}
+	w.run(trials) // a message that did not arrive was sent all the same: not again this month
+	if len(g.ledger) != 3 {
+		t.Errorf("%d sent, want 3", len(g.ledger))
+	}
+	open, err := claimUnknown(t.Context(), w.db, w.clock().Wall().Add(48*time.Hour), w.clock().Wall(), 10)
+	if err != nil || len(open) != 1 || !slices.Contains(open[0].Known, "p-"+g.ledger[1].AttemptID.String()) || !open[0].Alone {
+		t.Errorf("the question knows %+v, %v", open, err)
 	}
 }

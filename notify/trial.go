@@ -35,8 +35,8 @@ type Trial struct {
 	Code     string    `db:"code"`
 }
 
-// Fine reports whether the gateway took it.
-func (t Trial) Fine() bool { return t.State == accepted }
+// Fine reports whether the gateway took it, and no receipt says that it did not arrive.
+func (t Trial) Fine() bool { return t.State == accepted && t.Class == "" }
 
 // Trials sends messages to numbers of our own. Their texts are the residents', for a gateway takes no others, with values
 // that are nobody's.
