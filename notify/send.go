@@ -47,9 +47,9 @@ type Options struct {
 	Policy     *Policy           // DefaultPolicy()
 	Signatures map[string]string // by gateway, without brackets, to count segments
 
-	Chunk       int           // messages per transaction; 200
-	Lanes       int           // chunks in flight; 2
-	Concurrency int           // requests in flight, over all rounds; 32
+	Chunk       int           // messages per transaction; 500
+	Lanes       int           // chunks in flight; 4
+	Concurrency int           // requests in flight, over all rounds; 64
 	Lease       time.Duration // how long a claim holds; no request outlives it; 2 min
 	PostTimeout time.Duration // of one request; gateways have shorter ones of their own; 30 s
 
@@ -78,9 +78,9 @@ func (o Options) withDefaults() Options {
 		p := DefaultPolicy()
 		o.Policy = &p
 	}
-	o.Chunk = cmp.Or(o.Chunk, 200)
-	o.Lanes = cmp.Or(o.Lanes, 2)
-	o.Concurrency = cmp.Or(o.Concurrency, 32)
+	o.Chunk = cmp.Or(o.Chunk, 500)
+	o.Lanes = cmp.Or(o.Lanes, 4)
+	o.Concurrency = cmp.Or(o.Concurrency, 64)
 	o.Lease = cmp.Or(o.Lease, 2*time.Minute)
 	o.PostTimeout = min(cmp.Or(o.PostTimeout, 30*time.Second), o.Lease/4)
 	o.MaxTries = cmp.Or(o.MaxTries, 8)

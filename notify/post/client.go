@@ -33,7 +33,7 @@ type Config struct {
 	CAFile      string        // a further root certificate; certificate checks are never off
 	Timeout     time.Duration // of one request; a shorter one manufactures unknowns; 10 s
 	DialTimeout time.Duration // 3 s
-	Concurrency int           // idle connections kept; 32
+	Concurrency int           // idle connections kept; 64
 }
 
 // A Client posts to one gateway. It may be used by any number of goroutines.
@@ -46,7 +46,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	dial := cmp.Or(cfg.DialTimeout, 3*time.Second)
-	idle := cmp.Or(cfg.Concurrency, 32)
+	idle := cmp.Or(cfg.Concurrency, 64)
 	// HTTP/1.1 only and no proxy from the environment, as for EMS: what is repeated, and by whom data passes, is
 	// decided here.
 	var protocols http.Protocols

@@ -61,6 +61,9 @@ type Sizes struct {
 	Million     int     // polls of one process for memory; 0 leaves it out
 	Permits     int     // taken in
 	Payments    int     // timed from paid to ordered
+	Messages    int     // sent in one run
+	NewsSeconds float64 // that events come in to be told
+	Feed        int     // events that a reader reads
 }
 
 // Full is what docs/benchmarks.md is made of; it takes some minutes.
@@ -68,7 +71,8 @@ func Full() Sizes {
 	return Sizes{Rounds: 3, Polls: 60_000, Orders: 20_000, Snapshot: 200_000, Pairs: 2, Young: 10_000, Starts: 10,
 		Rows: []int{10_000, 1_000_000, 5_000_000}, Claims: 50, Due: 100_000, Crowd: 1024,
 		Crowds: []int{64, 256, 1024}, SlowSeconds: 6, DueSeconds: 15, IdleSeconds: 20,
-		Active: 1_000_000, PlanSeconds: 60, PlanTick: 10, OldRows: 1_000_000, Million: 1_000_000, Permits: 20_000, Payments: 400}
+		Active: 1_000_000, PlanSeconds: 60, PlanTick: 10, OldRows: 1_000_000, Million: 1_000_000, Permits: 20_000, Payments: 400,
+		Messages: 20_000, NewsSeconds: 15, Feed: 100_000}
 }
 
 // Quick shows within a minute whether something is badly wrong.
@@ -76,7 +80,8 @@ func Quick() Sizes {
 	return Sizes{Rounds: 3, Polls: 8_000, Orders: 3_000, Snapshot: 12_000, Pairs: 1, Young: 4_000, Starts: 2,
 		Rows: []int{10_000, 100_000}, Claims: 30, Due: 10_000, Crowd: 1024,
 		Crowds: []int{64, 1024}, SlowSeconds: 2, DueSeconds: 3, IdleSeconds: 4,
-		Active: 100_000, PlanSeconds: 6, PlanTick: 1, OldRows: 50_000, Permits: 2_000, Payments: 50}
+		Active: 100_000, PlanSeconds: 6, PlanTick: 1, OldRows: 50_000, Permits: 2_000, Payments: 50,
+		Messages: 4_000, NewsSeconds: 3, Feed: 20_000}
 }
 
 // runTimeout bounds one measured run, so that a hanging one fails and says which.
@@ -112,6 +117,9 @@ var measurements = []measurement{
 	{"order", []string{"P3"}, "ordering beside the floor", (*bench).measureOrders},
 	{"accept", []string{"A1"}, "taking in permits by batch", (*bench).measureAccept},
 	{"latency", []string{"A2"}, "from paid to ordered", (*bench).measureLatency},
+	{"send", []string{"M1"}, "sending messages beside the floor", (*bench).measureSends},
+	{"news", []string{"M2"}, "from an event to the gateway", (*bench).measureNews},
+	{"feed", []string{"F1"}, "reading the feed", (*bench).measureFeed},
 	{"snapshot", []string{"P6"}, "polling while an old snapshot is held", (*bench).measureSnapshot},
 	{"young", []string{"P6"}, "polling tables that were never analyzed", (*bench).measureYoung},
 	{"claim", []string{"P5"}, "claiming from tables that grow", (*bench).measureClaims},

@@ -79,6 +79,10 @@ var kinds = map[string]func(context.Context, task, *meter) error{
 	"accept":          acceptProduct,
 	"accept-floor":    acceptFloor,
 	"latency":         latencyProduct,
+	"send":            sendProduct,
+	"send-floor":      sendFloor,
+	"news":            newsProduct,
+	"feed":            feedProduct,
 	"latency-floor":   latencyFloor,
 }
 

@@ -81,7 +81,7 @@ func dropDatabase(ctx context.Context, admin *sqlx.DB, name string) error {
 func settle(ctx context.Context, db *sqlx.DB) error {
 	if _, err := db.ExecContext(ctx, `
 		VACUUM (ANALYZE) stations, tariffs, policies, deliveries, waybills, scans, events, numbers, order_attempts, labels, floor_waybills,
-			floor_orders, floor_outbox, floor_permits`); err != nil {
+			floor_orders, floor_outbox, floor_permits, messages, message_attempts, floor_messages, floor_attempts`); err != nil {
 		return err
 	}
 	return checkpoint(ctx, db)

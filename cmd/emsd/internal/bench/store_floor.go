@@ -38,6 +38,21 @@ func makeFloorTables(ctx context.Context, db *sqlx.DB) error {
 			id_no           bytea NOT NULL,
 			address         bytea NOT NULL
 		);
+		CREATE TABLE floor_messages (
+			id     uuid PRIMARY KEY,
+			due    timestamptz,
+			state  text NOT NULL,
+			name   bytea NOT NULL,
+			phone  bytea NOT NULL
+		);
+		CREATE INDEX floor_messages_due ON floor_messages (due) WHERE due IS NOT NULL;
+		CREATE TABLE floor_attempts (
+			id           uuid PRIMARY KEY,
+			message_id   uuid NOT NULL,
+			state        text NOT NULL,
+			provider_id  text NOT NULL DEFAULT ''
+		);
+		CREATE INDEX floor_attempts_message ON floor_attempts (message_id);
 		CREATE TABLE floor_outbox (
 			id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 			order_id  uuid NOT NULL,

@@ -33,6 +33,7 @@ const (
 	pathBefore = "/before" // a trace of some scans
 	pathAfter  = "/after"  // the same and one more, out for delivery
 	pathSlow   = "/slow"   // as pathAfter, 100 ms later
+	pathSMS    = "/sms/"   // takes an SMS as Aliyun does
 	pathCount  = "/count"  // what it was asked since it was last asked this
 	slowness   = 100 * time.Millisecond
 )
@@ -42,6 +43,7 @@ type counts struct {
 	Traces   int `json:"traces"`
 	Creates  int `json:"creates"`
 	Repeated int `json:"repeated"` // orders whose number had come before
+	Messages int `json:"messages"`
 }
 
 // A stub is an EMS that costs next to nothing: it reads HTTP by hand, answers 040001 with bytes made once, and decrypts
@@ -50,6 +52,7 @@ type stub struct {
 	before, after []byte
 	decrypt       interface{ CryptBlocks(dst, src []byte) }
 	traces        atomic.Int64
+	messages      atomic.Int64
 
 	mu       sync.Mutex
 	orders   map[string]bool
@@ -162,6 +165,10 @@ func (s *stub) answer(path string, body []byte) ([]byte, error) {
 	if path == pathCount {
 		return reply(s.taken()), nil
 	}
+	if path == pathSMS {
+		n := s.messages.Add(1)
+		return reply(fmt.Appendf(nil, `{"Code":"OK","Message":"OK","RequestId":"F655A8D5-B967-440B-8683-DAD6FF8DE990","BizId":"9006197469364984%d^0"}`, n)), nil
+	}
 	switch api := formValue(body, "apiCode="); string(api) {
 	case "040001":
 		s.traces.Add(1)
@@ -183,7 +190,7 @@ func (s *stub) answer(path string, body []byte) ([]byte, error) {
 func (s *stub) taken() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b, err := json.Marshal(counts{Traces: int(s.traces.Swap(0)), Creates: s.creates, Repeated: s.repeated})
+	b, err := json.Marshal(counts{Traces: int(s.traces.Swap(0)), Messages: int(s.messages.Swap(0)), Creates: s.creates, Repeated: s.repeated})
 	if err != nil {
 		panic(err) // numbers only
 	}
