@@ -101,7 +101,7 @@ var allowed = map[Action][]Role{
 
 	WorkCases: {Counter, BackOffice, Supervisor},
 	Bills:     {BackOffice, Supervisor},
-	Import:    {BackOffice, Supervisor},
+	Import:    {Counter, BackOffice, Supervisor, Administrator}, // administrators: stations and tariffs; all others: permits
 
 	WriteSettings: {Administrator},
 	ManageUsers:   {Administrator},

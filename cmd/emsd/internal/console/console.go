@@ -45,9 +45,11 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"emsd/cmd/emsd/internal/intake"
 	"emsd/cmd/emsd/internal/web"
 	"emsd/courier"
 	"emsd/courier/staff"
+	"emsd/notify"
 	"emsd/tracking"
 )
 
@@ -58,6 +60,8 @@ type Parts struct {
 	Timeline *tracking.Reader
 	Hints    *tracking.Hints
 	History  *tracking.History
+	Uploads  *intake.Uploads
+	Refusals *notify.Refusals
 	Clock    courier.Clock
 	Log      *slog.Logger
 }
@@ -92,6 +96,9 @@ func (c *Console) pages() []page {
 	return slices.Concat(
 		c.accountPages(),
 		c.todayPages(),
+		c.importPages(),
+		c.settingsPages(),
+		c.auditPages(),
 	)
 }
 

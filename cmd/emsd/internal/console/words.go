@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"emsd/cmd/emsd/internal/intake"
 	"emsd/courier"
 	"emsd/courier/staff"
 	"emsd/courier/vault"
@@ -35,6 +36,19 @@ var words = template.FuncMap{
 	"minutes":    func(d time.Duration) int { return int(d.Minutes()) },
 	"sentence":   func(rule string) string { return courier.Sentences[rule] },
 	"dashIfNone": func(s string) string { return orDash(s) },
+
+	"upload":      func(state string) string { return known(uploadWords, state) },
+	"stationKind": func(kind string) string { return known(stationWords, kind) },
+	"stationKinds": func() []string {
+		return []string{courier.KindPoliceStation, courier.KindBookedWindow, courier.KindRegistrationStation}
+	},
+	"policyValue":   func(value string) string { return known(policyWords, value) },
+	"auditAction":   func(action string) string { return known(auditWords, action) },
+	"refusalSource": func(source string) string { return known(refusalWords, source) },
+	"weekday": func(t time.Time) string {
+		return "周" + string([]rune("日一二三四五六")[t.In(beijing).Weekday()])
+	},
+	"tokenScopes": func() []tokenScope { return tokenScopes },
 }
 
 func beijingTime(t time.Time, layout string) string {
@@ -86,6 +100,41 @@ var caseWords = map[courier.CaseKind]string{
 	courier.CaseOrderRefused: "邮政拒单", courier.CaseOrderUnknown: "下单结果不明", courier.CaseAddress: "地址问题", courier.CaseUnpaid: "逾期未付费",
 	courier.CaseStalled: "长时间无进展", courier.CaseUnknownCode: "不认识的物流代码", courier.CaseDeliveredElsewhere: "非本人签收", courier.CaseNotReceived: "申请人称未收到",
 	courier.CaseHeld: "逾期未领取", courier.CaseReturned: "退件待处理", courier.CaseSMSFailed: "短信未送达", courier.CaseFeeDifference: "资费差异", courier.CaseLost: "邮件遗失",
+}
+
+var uploadWords = map[string]string{
+	intake.Checking: "正在检查", intake.Checked: "待确认", intake.Loading: "正在导入", intake.Loaded: "已导入", intake.Broken: "无法读取", intake.Discarded: "已放弃",
+}
+
+var stationWords = map[string]string{
+	courier.KindPoliceStation: "派出所", courier.KindRegistrationStation: "流管站", courier.KindBookedWindow: "网约受理窗口",
+}
+
+// policyWords name what policies allow.
+var policyWords = map[string]string{
+	courier.Exchange: "卡换证", courier.RoutePoliceStation: "派出所", courier.RouteOnline: "网上申请", "platform": "居住证服务平台", "counter": "派出所现场",
+	"residence": "合法稳定住所", "employment": "合法稳定就业", "study": "连续就读", "unchanged": "身份与住址均未变化", "changed": "身份或住址有变化",
+	"applicant": "办理人", courier.CarrierEMS: "EMS",
+}
+
+// auditWords name what the audit chain records; a page shows the action's own name where it has none.
+var auditWords = map[string]string{
+	"sign_in": "登录", "sign_in.failed": "登录失败", "sign_out": "退出", "unmask": "查看个人信息", "answers.read": "查看邮政原始应答",
+	"user.create": "新增用户", "user.disable": "停用用户", "user.enable": "恢复用户", "user.password": "重设密码", "user.second_factor_reset": "取消动态口令",
+	"token.create": "新增令牌", "token.revoke": "吊销令牌", "policy.open": "开放规定", "policy.end": "截止规定", "tariff.add": "新增资费", "station.save": "保存受理点",
+	"do_not_send.add": "停发号码", "do_not_send.lift": "恢复号码", "upload.add": "上传文件", "upload.load": "导入文件", "upload.discard": "放弃文件", "upload.bad_rows": "下载问题行",
+	"case.close": "办结工单", "code.decide": "认定物流代码", "handover": "交寄", "refund": "退费", "redispatch": "再次寄递", "return.receive": "退件入柜", "return.pick_up": "退件领取",
+	"intervene.close": "在途干预办结",
+}
+
+var refusalWords = map[string]string{"reply": "回复短信", "wrong_person": "号码不是本人", "clerk": "工作人员"}
+
+// A tokenScope is what a token may be for.
+type tokenScope struct{ Name, Title string }
+
+var tokenScopes = []tokenScope{
+	{"permits", "提交与取消寄递"}, {"payments", "登记缴费与退费"}, {"read", "查询与事件流（遮蔽个人信息）"},
+	{"clerk", "窗口操作（可见个人信息）"}, {"admin", "全部权限"},
 }
 
 var roleWords = map[staff.Role]string{
