@@ -66,25 +66,41 @@ func (s *Service) CloseCase(ctx context.Context, id uuid.UUID, outcome, by, why 
 		if why, err = s.scrub(rows[c.DeliveryID], "why", why); err != nil {
 			return err
 		}
-		err = CloseCases(ctx, tx, []CaseClosing{{DeliveryID: c.DeliveryID, Kind: c.Kind, At: now, Outcome: outcome, By: by, Why: why}})
+		if c.Subject != "" {
+			err = CloseSubjectCase(ctx, tx, SubjectClosing{Subject: c.Subject, Kind: c.Kind, At: now, Outcome: outcome, By: by, Why: why})
+		} else {
+			err = CloseCases(ctx, tx, []CaseClosing{{DeliveryID: c.DeliveryID, Kind: c.Kind, At: now, Outcome: outcome, By: by, Why: why}})
+		}
 		if err != nil {
 			return err
 		}
 		c.ClosedAt, c.Outcome, c.ClosedBy, c.Why = now, outcome, by, why
 		closed = c
 		return audit.Append(ctx, tx, audit.Entry{At: now, Actor: by, Action: "case.close", Object: id.String(),
-			Detail: map[string]string{"delivery": c.DeliveryID.String(), "kind": string(c.Kind), "outcome": outcome, "why": why}})
+			Detail: map[string]string{"delivery": c.about(), "kind": string(c.Kind), "outcome": outcome, "why": why}})
 	})
 	return closed, err
 }
 
-// scrub takes out of a person's free text what it repeats of the recipient, for it is stored and shown in clear.
+// about names what a case is about: its delivery, or its subject.
+func (c Case) about() string {
+	if c.Subject != "" {
+		return c.Subject
+	}
+	return c.DeliveryID.String()
+}
+
+// scrub takes out of a person's free text what it repeats of the recipient, for it is stored and shown in clear. A nil row
+// is no delivery: then only long numbers go.
 func (s *Service) scrub(row *deliveryRow, field, text string) (string, error) {
 	if text = oneLine(text); text == "" {
 		return "", Faults{{field, "required", "请填写原因或处理结果"}}
 	}
 	if strings.ContainsFunc(text, unwritable) {
 		return "", Faults{{field, "character", "含有表情、控制字符或乱码，请重新填写"}}
+	}
+	if row == nil {
+		return withoutPerson(text, Order{}), nil
 	}
 	d, err := row.unsealed(s.vault)
 	if err != nil {

@@ -113,10 +113,11 @@ type Payment struct {
 	RecordedBy    string
 }
 
-// A Case is something that needs a person.
+// A Case is something that needs a person. It is about a delivery, or about what Subject names (webhook:ID).
 type Case struct {
 	ID         uuid.UUID
-	DeliveryID uuid.UUID
+	DeliveryID uuid.UUID // uuid.Nil with a Subject
+	Subject    string
 	Kind       CaseKind
 	OpenedAt   time.Time
 	DueAt      time.Time
@@ -146,4 +147,6 @@ const (
 	CaseSMSFailed          CaseKind = "sms_failed"
 	CaseFeeDifference      CaseKind = "fee_difference"
 	CaseLost               CaseKind = "lost"
+
+	CaseWebhookDisabled CaseKind = "webhook_disabled" // about a subscriber's endpoint, not about a delivery
 )

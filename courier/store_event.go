@@ -22,6 +22,7 @@ const (
 	WakeUploads  = "emsd_uploads" // a file waits to be checked or loaded
 
 	WakePublished = "emsd_published" // the feed has grown
+	WakeWebhooks  = "emsd_webhooks"
 )
 
 // Wake announces work on a channel when tx commits.

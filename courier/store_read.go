@@ -208,11 +208,12 @@ func paymentsOf(ctx context.Context, q sqlx.QueryerContext, delivery uuid.UUID) 
 	return payments, nil
 }
 
-const caseColumns = `id, delivery_id, kind, opened_at, due_at, owner, next_action, detail, closed_at, outcome, closed_by, why`
+const caseColumns = `id, delivery_id, coalesce(subject, '') AS subject, kind, opened_at, due_at, owner, next_action, detail, closed_at, outcome, closed_by, why`
 
 type caseRow struct {
 	ID         uuid.UUID      `db:"id"`
-	DeliveryID uuid.UUID      `db:"delivery_id"`
+	DeliveryID uuid.NullUUID  `db:"delivery_id"`
+	Subject    string         `db:"subject"`
 	Kind       CaseKind       `db:"kind"`
 	OpenedAt   time.Time      `db:"opened_at"`
 	DueAt      time.Time      `db:"due_at"`
@@ -228,7 +229,7 @@ type caseRow struct {
 func casesFrom(rows []caseRow) []Case {
 	cases := make([]Case, len(rows))
 	for i, r := range rows {
-		cases[i] = Case{r.ID, r.DeliveryID, r.Kind, r.OpenedAt, r.DueAt, r.Owner, r.NextAction, r.Detail, r.ClosedAt.Time, r.Outcome.String,
+		cases[i] = Case{r.ID, r.DeliveryID.UUID, r.Subject, r.Kind, r.OpenedAt, r.DueAt, r.Owner, r.NextAction, r.Detail, r.ClosedAt.Time, r.Outcome.String,
 			r.ClosedBy.String, r.Why.String}
 	}
 	return cases
@@ -272,9 +273,9 @@ func readCase(ctx context.Context, q sqlx.QueryerContext, id uuid.UUID) (Case, e
 	return casesFrom([]caseRow{row})[0], nil
 }
 
-// lockCase reads a case and its delivery and keeps both from changing: the delivery first, as every move does.
+// lockCase reads a case and its delivery, if it has one, and keeps both from changing: the delivery first, as every move does.
 func lockCase(ctx context.Context, tx *sqlx.Tx, id uuid.UUID) (Case, map[uuid.UUID]*deliveryRow, error) {
-	var delivery uuid.UUID
+	var delivery uuid.NullUUID
 	err := tx.GetContext(ctx, &delivery, `SELECT delivery_id FROM cases WHERE id = $1`, id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Case{}, nil, ErrNotFound
@@ -282,11 +283,13 @@ func lockCase(ctx context.Context, tx *sqlx.Tx, id uuid.UUID) (Case, map[uuid.UU
 	if err != nil {
 		return Case{}, nil, fmt.Errorf("find case %s: %w", id, err)
 	}
-	rows, err := lockDeliveries(ctx, tx, []uuid.UUID{delivery})
-	if err != nil {
-		return Case{}, nil, err
+	var rows map[uuid.UUID]*deliveryRow
+	if delivery.Valid {
+		if rows, err = lockDeliveries(ctx, tx, []uuid.UUID{delivery.UUID}); err != nil {
+			return Case{}, nil, err
+		}
 	}
-	if rows[delivery] == nil { // of another station
+	if delivery.Valid && rows[delivery.UUID] == nil || !delivery.Valid && StationOf(ctx) != "" { // of another station, or of none
 		return Case{}, nil, ErrNotFound
 	}
 	var row caseRow

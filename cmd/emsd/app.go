@@ -30,6 +30,7 @@ import (
 	"emsd/notify/aliyun"
 	"emsd/notify/mas"
 	"emsd/notify/tencent"
+	"emsd/notify/webhook"
 	"emsd/tracking"
 
 	"github.com/jmoiron/sqlx"
@@ -65,6 +66,10 @@ type app struct {
 	sender    *notify.Sender
 	resolver  *notify.Resolver
 	receipts  *notify.Receipts
+	allow     *webhook.Allow
+	hooks     *webhook.Service
+	caller    *webhook.Client
+	webhooks  *webhook.Sender
 
 	gateways      []notify.Gateway
 	trials        *notify.Trials
@@ -128,6 +133,9 @@ func newApp(ctx context.Context, cfg Config, clock courier.Clock, log *slog.Logg
 		if a.certs, err = newCertKeeper(files, log); err != nil {
 			return nil, err
 		}
+	}
+	if err = a.makeWebhooks(); err != nil {
+		return nil, err
 	}
 	a.reg.MustRegister(newDueCollector(a.db, clock.Now, clock.Wall))
 	a.makeSchedule()
@@ -235,6 +243,7 @@ func (a *app) makeSchedule() {
 	s.add("poll", spec.Poll, a.poller.Round, courier.WakePolls)
 	s.add("publish", spec.Publish, a.publisher.Round, courier.WakeEvents)
 	s.add("send", spec.Send, a.tell, courier.WakePublished, courier.WakeMessages)
+	s.add("webhooks", spec.Webhooks, a.tellSubscribers, courier.WakePublished, courier.WakeWebhooks)
 	s.add("resolve", spec.Resolve, a.resolve, courier.WakeMessages)
 	s.add("keys", spec.Keys, a.keys)
 	s.add("audit", spec.Audit, func(ctx context.Context) error { return audit.Chain(ctx, a.db) })
@@ -295,6 +304,7 @@ func (a *app) purge(ctx context.Context) error {
 	}
 	return errors.Join(err,
 		tracking.EnsurePartitions(ctx, a.db, a.clock.Now(), 3),
+		a.webhooks.Purge(ctx, a.clock.Wall().AddDate(0, 0, -a.cfg.Webhook.KeepDays)),
 		a.service.PurgeIdempotency(ctx, a.clock.Wall().Add(-idempotencyAge)),
 		a.uploads.Purge(ctx, a.clock.Now().Add(-uploadAge)),
 		a.staff.Purge(ctx),
@@ -325,7 +335,7 @@ type face struct {
 func (a *app) faces(stopping <-chan struct{}) []*face {
 	mux := http.NewServeMux()
 	mux.Handle("/", api.New(a.service, a.orderer, a.timeline, a.db, a.clock, api.Feed{Grew: a.feedGrew.next, Stopping: stopping},
-		a.refolder(), a.vault, api.Options{Rate: a.cfg.API.Rate, Burst: a.cfg.API.Burst, Hook: crashHook()}, a.log))
+		a.refolder(), a.vault, api.Options{Webhooks: a.hooks, Rate: a.cfg.API.Rate, Burst: a.cfg.API.Burst, Hook: crashHook()}, a.log))
 	pages := a.console()
 	mux.Handle("/console", pages)
 	mux.Handle("/console/", pages)
@@ -411,6 +421,7 @@ func (a *app) run(ctx context.Context, started func(addrs []string)) error {
 		if err := a.schedule.run(work); err != nil {
 			failed <- err
 		}
+		a.webhooks.Wait()
 	})
 	a.log.Info("started", "back_office", addrs[0], "public", addrs[1], "operations", addrs[2], "version", version())
 	started(addrs)
@@ -472,6 +483,9 @@ func closeAll(faces []*face) {
 func (a *app) close() {
 	if a.ems != nil {
 		a.ems.Close()
+	}
+	if a.caller != nil {
+		a.caller.Close()
 	}
 	if a.db != nil {
 		a.db.Close()

@@ -18,6 +18,7 @@ import (
 	"emsd/courier/staff"
 	"emsd/courier/vault"
 	"emsd/notify"
+	"emsd/notify/webhook"
 
 	"github.com/caarlos0/env/v11"
 )
@@ -56,6 +57,7 @@ type Config struct {
 	ResendIfAbsent []string  `env:"SMS_RESEND_IF_ABSENT"`
 	ReceiptSecret  secret    `env:"SMS_RECEIPT_SECRET"`
 	SelfTestPhones secret    `env:"SMS_SELFTEST_PHONES"` // comma separated; one per carrier
+	Webhook        Webhook   `envPrefix:"WEBHOOK_"`
 	QuietHours     string    `env:"QUIET_HOURS" envDefault:"21:00-08:00"`
 	Sender         Sender    `envPrefix:"SENDER_"`
 	Schedule       Schedule  `envPrefix:"SCHEDULE_"`
@@ -150,6 +152,14 @@ type MAS struct {
 	CAFile       string `env:"CA_FILE"`
 }
 
+// Webhook says where webhooks may go (see webhook.Allow) and how long a subscriber may take; an empty list turns them off.
+type Webhook struct {
+	Allow    []string      `env:"ALLOW"`
+	CAFile   string        `env:"CA_FILE"`
+	Timeout  time.Duration `env:"TIMEOUT" envDefault:"10s"`
+	KeepDays int           `env:"KEEP_DAYS" envDefault:"30"`
+}
+
 // Sender is who stands on an envelope whose station has no sender record of its own.
 type Sender struct {
 	Name     string `env:"NAME"`
@@ -173,6 +183,7 @@ type Schedule struct {
 	Publish   string `env:"PUBLISH" envDefault:"@every 5s"`
 	Send      string `env:"SEND" envDefault:"@every 10s"`
 	Resolve   string `env:"RESOLVE" envDefault:"@every 5s"`
+	Webhooks  string `env:"WEBHOOKS" envDefault:"@every 5s"`
 	Inbox     string `env:"INBOX" envDefault:"@every 30s"`
 	Keys      string `env:"KEYS" envDefault:"@every 1m"`
 	Audit     string `env:"AUDIT" envDefault:"@every 5s"`
@@ -203,7 +214,7 @@ func readConfig(environ []string) (Config, error) {
 
 // withFiles turns EMSD_X_FILE into EMSD_X with the content of that file. Names that end in _FILE by themselves keep it.
 func withFiles(environ []string) (map[string]string, error) {
-	own := []string{"EMSD_MASTER_KEY_FILE", "EMSD_TLS_CERT_FILE", "EMSD_TLS_KEY_FILE", "EMSD_CLIENT_CA_FILE", "EMSD_EMS_CA_FILE", "EMSD_SMS_ALIYUN_CA_FILE", "EMSD_SMS_TENCENT_CA_FILE", "EMSD_SMS_MAS_CA_FILE"}
+	own := []string{"EMSD_MASTER_KEY_FILE", "EMSD_TLS_CERT_FILE", "EMSD_TLS_KEY_FILE", "EMSD_CLIENT_CA_FILE", "EMSD_EMS_CA_FILE", "EMSD_SMS_ALIYUN_CA_FILE", "EMSD_SMS_TENCENT_CA_FILE", "EMSD_SMS_MAS_CA_FILE", "EMSD_WEBHOOK_CA_FILE"}
 	values := map[string]string{}
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
@@ -319,6 +330,15 @@ func (c *Config) check() error {
 	}
 	c.checkSMS(bad)
 	c.certFiles().check(bad)
+	if _, err := webhook.ParseAllow(c.Webhook.Allow); err != nil {
+		bad("EMSD_WEBHOOK_ALLOW: %w", err)
+	}
+	if t := c.Webhook.Timeout; t < time.Second || t > time.Minute {
+		bad("EMSD_WEBHOOK_TIMEOUT: %s, want 1s to 1m", t)
+	}
+	if c.Webhook.KeepDays < 7 {
+		bad("EMSD_WEBHOOK_KEEP_DAYS: %d is too few, a subscriber may be away for days and ask for a replay: at least 7", c.Webhook.KeepDays)
+	}
 	for name, spec := range c.Schedule.specs() {
 		if err := checkSpec(spec); err != nil {
 			bad("EMSD_SCHEDULE_%s: %w", strings.ToUpper(name), err)
@@ -430,7 +450,7 @@ func readTemplates(text string) (map[string]string, error) {
 func (s Schedule) specs() map[string]string {
 	return map[string]string{
 		"order": s.Order, "numbers": s.Numbers, "reconcile": s.Reconcile, "cancel": s.Cancel, "label": s.Label, "poll": s.Poll,
-		"publish": s.Publish, "send": s.Send, "resolve": s.Resolve, "inbox": s.Inbox, "keys": s.Keys, "audit": s.Audit, "fees": s.Fees, "intervene": s.Intervene, "stall": s.Stall, "journeys": s.Journeys, "uploads": s.Uploads, "purge": s.Purge, "signatures": s.Signature,
+		"publish": s.Publish, "send": s.Send, "webhooks": s.Webhooks, "resolve": s.Resolve, "inbox": s.Inbox, "keys": s.Keys, "audit": s.Audit, "fees": s.Fees, "intervene": s.Intervene, "stall": s.Stall, "journeys": s.Journeys, "uploads": s.Uploads, "purge": s.Purge, "signatures": s.Signature,
 	}
 }
 

@@ -45,6 +45,9 @@ func TestConfigNamesEverythingThatIsWrong(t *testing.T) {
 		{"mas over plain http, as most accounts have it", required("EMSD_SMS=mas,log", "EMSD_SMS_MAS_URL=http://112.35.1.155:1992/sms/", "EMSD_SMS_MAS_EC_NAME=x",
 			"EMSD_SMS_MAS_AP_ID=x", "EMSD_SMS_MAS_SECRET_KEY=x", "EMSD_SMS_MAS_SIGN=x", "EMSD_SMS_MAS_SIGN_NAME=x", "EMSD_SMS_MAS_TEXTS=true"), nil},
 		{"a cap below nothing", required("EMSD_SMS_DAILY_CAP=-1"), []string{"EMSD_SMS_DAILY_CAP"}},
+		{"webhooks to everybody", required("EMSD_WEBHOOK_ALLOW=hooks.example.cn,0.0.0.0/0", "EMSD_WEBHOOK_KEEP_DAYS=1", "EMSD_WEBHOOK_TIMEOUT=10m"),
+			[]string{`EMSD_WEBHOOK_ALLOW: "0.0.0.0/0"`, "EMSD_WEBHOOK_KEEP_DAYS", "EMSD_WEBHOOK_TIMEOUT"}},
+		{"webhooks to a host and a range", required("EMSD_WEBHOOK_ALLOW=hooks.example.cn,10.1.0.0/16:8080"), nil},
 		{"a gateway that nobody knows", required("EMSD_SMS=pigeon"), []string{`"pigeon" is not a gateway`}},
 		{"a milestone that nobody knows", required("EMSD_SMS_RESEND_IF_ABSENT=held,lunch"), []string{`EMSD_SMS_RESEND_IF_ABSENT: "lunch" is no milestone`}},
 		{"templates that are no JSON", required("EMSD_SMS=log", "EMSD_SMS_ALIYUN_TEMPLATES={"), nil}, // not used, not read

@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"notify/aliyun":      {"notify", "notify/post", "courier", "courier/vault"},
 	"notify/mas":         {"notify", "notify/post", "courier/vault"},
 	"notify/tencent":     {"notify", "notify/post", "courier/vault"},
+	"notify/webhook":     {"courier", "courier/vault", "courier/audit"},
 	"notify/smssim":      {},
 
 	"migrations":               {},

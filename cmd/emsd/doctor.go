@@ -53,6 +53,8 @@ func (c doctorCmd) Run(e *world) error {
 		skew, err := clockSkew(e.ctx, db)
 		check("clock", fmt.Sprintf("%s apart from the database's", skew.Round(time.Millisecond)), err)
 		check("key", "opens the data keys", checkKey(e.ctx, cfg, db))
+		hooks, err := checkWebhooks(e.ctx, cfg, db)
+		check("webhooks", hooks, err)
 	}
 	check("calendar", fmt.Sprintf("working days known to the end of %d", lastKnownYear()), checkCalendar(time.Now()))
 	check("ems", "reachable, credentials accepted", checkEMS(e, cfg))

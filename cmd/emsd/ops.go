@@ -100,7 +100,7 @@ type dueCollector struct {
 
 func newDueCollector(db *sqlx.DB, now, wall func() time.Time) *dueCollector {
 	return &dueCollector{db: db, now: now, wall: wall,
-		names:  []string{"poll", "order", "reconcile", "cancel", "label", "publish", "send", "resolve", "inbox"},
+		names:  []string{"poll", "order", "reconcile", "cancel", "label", "publish", "send", "webhooks", "resolve", "inbox"},
 		desc:   prometheus.NewDesc("emsd_oldest_due_seconds", "How long the oldest due item of a round has been waiting.", []string{"round"}, nil),
 		behind: prometheus.NewDesc("emsd_poll_behind_seconds", "How far polls are behind the plan, by the stage of the envelope, in business time; 0 when none is due.", []string{"stage"}, nil),
 		polls:  prometheus.NewDesc("emsd_polls_due", "Envelopes that EMS is to be asked about now, by stage; counted up to 50,000 for each urgency.", []string{"stage"}, nil)}

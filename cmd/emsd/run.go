@@ -31,23 +31,24 @@ type world struct {
 
 // cli is every command of emsd; each is a struct in the file of its name.
 type cli struct {
-	Serve       serveCmd       `cmd:"" help:"Run the daemon."`
-	Migrate     migrateCmd     `cmd:"" help:"Bring the schema up, down, or tell where it stands."`
-	Import      importCmd      `cmd:"" help:"Load permits, stations or tariffs from a .jsonl, .csv or .xlsx file."`
-	Demo        demoCmd        `cmd:"" help:"Run the main job end to end against simulators on a private PostgreSQL."`
-	Doctor      doctorCmd      `cmd:"" help:"Check database, clock, key, EMS and schedules."`
-	CheckConfig checkConfigCmd `cmd:"" name:"check-config" help:"Check the environment and print what it means."`
-	Token       tokenCmd       `cmd:"" help:"Create, list or revoke API tokens."`
-	User        userCmd        `cmd:"" help:"Create, list, disable or enable the people who use the console, or give one a new password."`
-	Code        codeCmd        `cmd:"" help:"Codes of EMS's that nobody knows, and what was decided about them."`
-	Refold      refoldCmd      `cmd:"" help:"Compute anew what stored scans mean, after a table or a policy was mended."`
-	DoNotSend   doNotSendCmd   `cmd:"" name:"do-not-send" help:"Numbers that want no messages."`
-	Message     messageCmd     `cmd:"" help:"Look at the texts that residents get, and try a gateway."`
-	VerifyAudit verifyAuditCmd `cmd:"" name:"verify-audit" help:"Check the audit chain, in the database or in an export."`
-	RotateKey   rotateKeyCmd   `cmd:"" name:"rotate-key" help:"Make a new data key and seal everything under it; may be stopped and run again."`
-	Purge       purgeCmd       `cmd:"" help:"Make partitions ahead and drop what nobody needs any more."`
-	Bench       benchCmd       `cmd:"" help:"Measure speed beside a hand-written floor, on a private PostgreSQL."`
-	Version     versionCmd     `cmd:"" help:"Print the version."`
+	Serve          serveCmd          `cmd:"" help:"Run the daemon."`
+	Migrate        migrateCmd        `cmd:"" help:"Bring the schema up, down, or tell where it stands."`
+	Import         importCmd         `cmd:"" help:"Load permits, stations or tariffs from a .jsonl, .csv or .xlsx file."`
+	Demo           demoCmd           `cmd:"" help:"Run the main job end to end against simulators on a private PostgreSQL."`
+	Doctor         doctorCmd         `cmd:"" help:"Check database, clock, key, EMS and schedules."`
+	CheckConfig    checkConfigCmd    `cmd:"" name:"check-config" help:"Check the environment and print what it means."`
+	Token          tokenCmd          `cmd:"" help:"Create, list or revoke API tokens."`
+	User           userCmd           `cmd:"" help:"Create, list, disable or enable the people who use the console, or give one a new password."`
+	Code           codeCmd           `cmd:"" help:"Codes of EMS's that nobody knows, and what was decided about them."`
+	Refold         refoldCmd         `cmd:"" help:"Compute anew what stored scans mean, after a table or a policy was mended."`
+	DoNotSend      doNotSendCmd      `cmd:"" name:"do-not-send" help:"Numbers that want no messages."`
+	Message        messageCmd        `cmd:"" help:"Look at the texts that residents get, and try a gateway."`
+	ReplayWebhooks replayWebhooksCmd `cmd:"" name:"replay-webhooks" help:"Send webhooks to an endpoint again: one message, a range of the feed, or all that have no try left."`
+	VerifyAudit    verifyAuditCmd    `cmd:"" name:"verify-audit" help:"Check the audit chain, in the database or in an export."`
+	RotateKey      rotateKeyCmd      `cmd:"" name:"rotate-key" help:"Make a new data key and seal everything under it; may be stopped and run again."`
+	Purge          purgeCmd          `cmd:"" help:"Make partitions ahead and drop what nobody needs any more."`
+	Bench          benchCmd          `cmd:"" help:"Measure speed beside a hand-written floor, on a private PostgreSQL."`
+	Version        versionCmd        `cmd:"" help:"Print the version."`
 }
 
 // A usageError is the caller's mistake on the command line.

@@ -24,6 +24,9 @@ func oldestDue(ctx context.Context, db *sqlx.DB, now, wall time.Time) (map[strin
 			UNION ALL SELECT 'publish', $1 - min(at) FROM events WHERE position IS NULL
 			UNION ALL SELECT 'send', $1 - min(not_before) FROM messages WHERE state = 'queued'
 			UNION ALL SELECT 'resolve', $2 - min(resolve_at) FROM message_attempts WHERE state = 'unknown' AND resolve_at IS NOT NULL
+			UNION ALL SELECT 'webhooks', $2 - min(o.next_attempt_at) FROM webhook_endpoints e CROSS JOIN LATERAL (
+				SELECT next_attempt_at FROM webhook_outbox WHERE endpoint_id = e.id AND done_at IS NULL ORDER BY next_attempt_at, n LIMIT 1) o
+				WHERE e.state = 'enabled' AND e.failures = 0 -- one that fails waits by its own rule
 			UNION ALL SELECT 'inbox', $2 - min(inserted_at) FROM inbox.approved_permits WHERE result_at IS NULL
 		) due WHERE since > interval '0'`, now, wall)
 	if err != nil {

@@ -27,6 +27,11 @@ const (
 	ColumnUploadFile          = "uploads.file"
 	ColumnUploadRow           = "upload_rows.row" // bound to the upload's id
 	ColumnTOTP                = "users.totp"
+
+	ColumnWebhookSecret    = "webhook_endpoints.secret"
+	ColumnWebhookOldSecret = "webhook_endpoints.old_secret"
+	ColumnWebhookKey       = "webhook_endpoints.key"
+	ColumnWebhookOldKey    = "webhook_endpoints.old_key"
 )
 
 // A Column is a sealed column of the schema, and how rotation walks through it.
@@ -62,6 +67,10 @@ var Columns = []Column{
 	{ColumnUploadFile, "uploads", "file_sealed", []Part{{"id", "uuid"}}, 1}, // up to MaxUpload
 	{ColumnUploadRow, "upload_rows", "row_sealed", []Part{{"upload_id", "uuid"}, {"number", "integer"}}, 500},
 	{ColumnTOTP, "users", "totp_sealed", []Part{{"id", "uuid"}}, 500},
+	{ColumnWebhookSecret, "webhook_endpoints", "secret_sealed", []Part{{"id", "uuid"}}, 500},
+	{ColumnWebhookOldSecret, "webhook_endpoints", "old_secret_sealed", []Part{{"id", "uuid"}}, 500},
+	{ColumnWebhookKey, "webhook_endpoints", "key_sealed", []Part{{"id", "uuid"}}, 500},
+	{ColumnWebhookOldKey, "webhook_endpoints", "old_key_sealed", []Part{{"id", "uuid"}}, 500},
 }
 
 // normalised is the form in which a value is looked up, so that a clerk who types a number with blanks, in full width

@@ -13,6 +13,7 @@ import (
 	"emsd/cmd/emsd/internal/web"
 	"emsd/courier"
 	"emsd/courier/vault"
+	"emsd/notify/webhook"
 	"emsd/tracking"
 
 	"github.com/google/uuid"
@@ -38,6 +39,7 @@ type API struct {
 	feed    Feed
 	codes   Codes
 	vault   *vault.Vault // opens answers of EMS that are kept as evidence
+	hooks   *webhook.Service
 	log     *slog.Logger
 
 	limit *limiter
@@ -49,9 +51,10 @@ type API struct {
 
 // Options of an API; zero values take the default given here.
 type Options struct {
-	Rate  float64            // calls a second of one token; no limit
-	Burst int                // how many of them may come at once
-	Hook  func(point string) // called at named points, for crash tests; nothing
+	Webhooks *webhook.Service
+	Rate     float64            // calls a second of one token; no limit
+	Burst    int                // how many of them may come at once
+	Hook     func(point string) // called at named points, for crash tests; nothing
 }
 
 // A Route is a call of the API and the scopes of which a token needs one; admin may do everything.
@@ -85,7 +88,7 @@ type Scans interface {
 // New returns the API. What is registered here is described in openapi.yaml, with its scopes.
 func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, clock courier.Clock, feed Feed,
 	codes Codes, v *vault.Vault, opts Options, log *slog.Logger) *API {
-	a := &API{service: service, labels: labels, scans: scans, db: db, clock: clock, feed: feed, codes: codes, vault: v, limit: newLimiter(opts.Rate, opts.Burst),
+	a := &API{service: service, labels: labels, scans: scans, db: db, clock: clock, feed: feed, codes: codes, vault: v, hooks: opts.Webhooks, limit: newLimiter(opts.Rate, opts.Burst),
 		hook: opts.Hook, log: log, mux: http.NewServeMux()}
 	if a.hook == nil {
 		a.hook = func(string) {}
@@ -138,6 +141,17 @@ func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, cloc
 	handle("GET /v1/statistics/ageing", web.MaxBody, a.ageing, scopeRead, scopeClerk)
 	// an administrator in a dispute: what EMS answered, word for word
 	handle("GET /v1/deliveries/{id}/answers", web.MaxBody, a.answers, scopeAdmin)
+	// an administrator: who is told of events, and what is told again
+	handle("GET /v1/webhooks", web.MaxBody, a.webhooks, scopeRead, scopeAdmin)
+	handle("POST /v1/webhooks", web.MaxBody, a.createWebhook, scopeAdmin)
+	handle("GET /v1/webhooks/{id}", web.MaxBody, a.showWebhook, scopeRead, scopeAdmin)
+	handle("PATCH /v1/webhooks/{id}", web.MaxBody, a.changeWebhook, scopeAdmin)
+	handle("DELETE /v1/webhooks/{id}", web.MaxBody, a.deleteWebhook, scopeAdmin)
+	handle("POST /v1/webhooks/{id}/enable", web.MaxBody, a.once(a.enableWebhook), scopeAdmin)
+	handle("POST /v1/webhooks/{id}/rotate-secret", web.MaxBody, a.rotateWebhook, scopeAdmin)
+	handle("POST /v1/webhooks/{id}/test", web.MaxBody, a.once(a.testWebhook), scopeAdmin)
+	handle("POST /v1/webhooks/{id}/replay", web.MaxBody, a.once(a.replayWebhook), scopeAdmin)
+	handle("GET /v1/webhooks/{id}/attempts", web.MaxBody, a.webhookAttempts, scopeRead, scopeAdmin)
 	handle("GET /v1/cases", web.MaxBody, a.cases, scopeRead, scopeClerk)
 	handle("GET /v1/cases/{id}", web.MaxBody, a.showCase, scopeRead, scopeClerk)
 	handle("POST /v1/cases/{id}/close", web.MaxBody, a.whole((*API).closeCase, caseVersion), scopeClerk)

@@ -76,7 +76,8 @@ type scanView struct {
 
 type caseView struct {
 	ID         string `json:"id"`
-	DeliveryID string `json:"delivery_id"`
+	DeliveryID string `json:"delivery_id,omitempty"`
+	Subject    string `json:"subject,omitempty"` // of a case about no delivery
 	Kind       string `json:"kind"`
 	OpenedAt   string `json:"opened_at"`
 	DueAt      string `json:"due_at"`
@@ -148,6 +149,6 @@ func viewScans(steps []tracking.Step) []scanView {
 }
 
 func viewCase(c courier.Case) caseView {
-	return caseView{c.ID.String(), c.DeliveryID.String(), string(c.Kind), timeText(c.OpenedAt), timeText(c.DueAt), c.Owner, c.NextAction,
+	return caseView{c.ID.String(), idText(c.DeliveryID), c.Subject, string(c.Kind), timeText(c.OpenedAt), timeText(c.DueAt), c.Owner, c.NextAction,
 		c.Detail, timeText(c.ClosedAt), c.Outcome, c.ClosedBy, c.Why}
 }
