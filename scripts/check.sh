@@ -32,6 +32,12 @@ lint_api() { # says nothing when there is neither an error nor a warning
 	out=$(scripts/node_modules/.bin/redocly lint --config scripts/redocly.yaml cmd/emsd/internal/api/openapi.yaml 2>&1) && ! grep -Eq 'You have [0-9]+ (warning|error)' <<<"$out" && return
 	echo "$out" && false
 }
+old_client() { # says how the generated client differs from what openapi.yaml makes today
+	local dir=cmd/emsd/internal/apiclient
+	sed "s#^output:.*#output: $work/client.go#" $dir/config.yaml >"$work/client.yaml"
+	go tool oapi-codegen -config "$work/client.yaml" cmd/emsd/internal/api/openapi.yaml &&
+		diff -q $dir/client.gen.go "$work/client.go" >/dev/null || echo "run go generate ./$dir"
+}
 twin_migrations() { find migrations -maxdepth 1 -name '*.sql' -printf '%f\n' | cut -d_ -f1 | sort | uniq -d; }
 
 # First the modules and the build, so that what they say of downloads is not taken for a fault.
@@ -42,9 +48,10 @@ check "go vet" go vet ./...
 check "staticcheck" go tool staticcheck ./...
 check "migrations: no two of one number" twin_migrations
 check "openapi.yaml: the linter of scripts/package.json" lint_api
-
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
+check "apiclient: generated from openapi.yaml as it is" old_client
+
 if go build -o "$work/server" ./migrations/dbtest/server; then
 	signers=true
 	[ $# -gt 0 ] || { set -- ./... && signers="in_sigcheck go test -json -timeout 5m ./..."; }

@@ -50,6 +50,7 @@ var mayImport = map[string][]string{
 	"cmd/emsd/internal/intake":       {"courier", "courier/vault", "courier/audit"},
 	"cmd/emsd/internal/web":          {everything},
 	"cmd/emsd/internal/api":          {everything},
+	"cmd/emsd/internal/apiclient":    {},
 	"cmd/emsd/internal/api/spectest": {},
 	"cmd/emsd/internal/console":      {everything},
 	"cmd/emsd/internal/resident":     {everything},
