@@ -62,7 +62,7 @@ func (r *sendRound) outcome(j *sendJob, p reply, wall time.Time) settling {
 	if p.err == nil {
 		s.state, s.messageState, s.reason = accepted, accepted, "短信网关已接收"
 		if j.inOtherLanguage() {
-			s.reason += "；该网关没有英文模板，以中文发送"
+			s.reason += "；该网关没有可用的英文模板，以中文发送"
 		}
 		return s
 	}

@@ -133,3 +133,22 @@ func TestWhatIsNotApprovedIsWarnedOfAtTheStart(t *testing.T) {
 			strings.Contains(text, `emsd_sms_registration_fine{gateway="aliyun",kind="carrier",name="mobile"} 1`)
 	})
 }
+
+// From the permit system's POST to the phone: who chose English reads English.
+func TestAResidentWhoChoseEnglishReadsEnglish(t *testing.T) {
+	t.Parallel()
+	d := start(t, setup{quick: true, ems: emssim.Config{PushTo: "here"}, env: []string{"EMSD_QUIET_HOURS=off", "EMSD_SMS_ALIYUN_TEMPLATES=" + demoBilingual}})
+	id := d.ordered(77, "recipient.language", "en")
+	if to, _ := d.view(id)["recipient"].(map[string]any); to["language"] != "en" {
+		t.Errorf("recipient %v", to)
+	}
+	d.scanned(id, "out_for_delivery", "203", "702")
+	until(t, 20*time.Second, "told in English", func() bool {
+		return slices.ContainsFunc(d.sms.Messages(), func(m smssim.Message) bool { return m.Template == "SMS_900000103" && m.Params["name"] == "" })
+	})
+	for _, m := range d.sms.Messages() {
+		if !strings.Contains(demoEnglish, m.Template) {
+			t.Errorf("told by %s", m.Template)
+		}
+	}
+}
