@@ -3,8 +3,8 @@
 # service running: demo and tests start private servers, in directories of their own, which are gone afterwards.
 #
 #   scripts/setup.sh        what make demo and make bench need: the PostgreSQL server programs, and fonts for printed sheets
-#   scripts/setup.sh test   also what make test needs: a C compiler for Go's race detector, Chromium for the pages, and
-#                           the tools of scripts/package.json (into scripts/node_modules)
+#   scripts/setup.sh test   also what make test needs: a C compiler for Go's race detector, Chromium for the pages,
+#                           poppler for printed sheets, and the tools of scripts/package.json (into scripts/node_modules)
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "$0")/.."
@@ -93,6 +93,10 @@ fi
 if [ "${1:-}" = test ] && ! command -v chromium >/dev/null; then
 	say "missing: Chromium, in which the pages are tested"
 	missing+=(chromium)
+fi
+if [ "${1:-}" = test ] && ! command -v pdftotext >/dev/null; then
+	say "missing: poppler, with which printed sheets are read back"
+	missing+=(poppler-utils)
 fi
 if [ "${1:-}" = test ] && ! command -v npm >/dev/null; then
 	say "missing: npm, for the tools of scripts/package.json"

@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"courier/audit":      {},
 	"courier/ems":        {"courier", "courier/vault"},
 	"courier/emssim":     {},
+	"courier/sheet":      {"courier", "courier/vault"},
 	"courier/staff":      {"courier", "courier/vault", "courier/audit"},
 	"tracking":           {"courier", "courier/vault", "courier/audit", "tracking/calendar"}, // a decision about a code is audited where it is made
 	"tracking/calendar":  {},
