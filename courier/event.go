@@ -27,6 +27,9 @@ const (
 	EventScan        EventType = "tracking.updated" // new scans that leave the status as it is
 	EventCharged     EventType = "postage.charged"  // what EMS charged, beside what was paid
 
+	EventPacked           EventType = "pack.checked"          // the permit lies in the envelope with its label
+	EventPackStopped      EventType = "pack.stopped"          // it was scanned with another permit's label: the envelope stays
+	EventPackSettled      EventType = "pack.settled"          // two people have looked into it: to be checked again
 	EventHandedOver       EventType = "handover.recorded"     // the envelope was given to EMS's courier
 	EventReturnReceived   EventType = "return.received"       // the envelope lies at the issuing station
 	EventReturnMoved      EventType = "return.moved"          // to another shelf

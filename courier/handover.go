@@ -29,6 +29,7 @@ const (
 	HandOverNotOrdered HandOverOutcome = "not_ordered" // EMS has not confirmed it, or it will not be sent
 	HandOverStopped    HandOverOutcome = "stopped"     // being cancelled or readdressed: the envelope must not leave
 	HandOverTooEarly   HandOverOutcome = "too_early"   // the time given lies before the delivery was made
+	HandOverMismatch   HandOverOutcome = "mismatch"    // a pack check found another permit's label: two people must settle it first
 )
 
 // A HandOverResult is the outcome of one number, as it was given.
@@ -51,7 +52,11 @@ func (s *Service) HandOver(ctx context.Context, id uuid.UUID, at time.Time, reas
 		if err != nil {
 			return false, err
 		}
-		switch o := handOver(row, stopped[id], at); o {
+		mismatched, err := packStopped(ctx, tx, id)
+		if err != nil {
+			return false, err
+		}
+		switch o := handOver(row, stopped[id], mismatched, at); o {
 		case HandOverRecorded:
 			return true, recordHandOvers(ctx, tx, []*deliveryRow{row}, at, now)
 		case HandOverAlready:
@@ -66,6 +71,8 @@ func handOverConflict(o HandOverOutcome) error {
 	switch o {
 	case HandOverStopped:
 		return &Conflict{"being_stopped", "该寄递正在取消或改址，请勿交寄，待处理完成后使用新面单"}
+	case HandOverMismatch:
+		return &Conflict{"pack_mismatch", "装封核对时证件与面单不符，须两人核对处理后方可交寄"}
 	case HandOverTooEarly:
 		return Faults{{"at", "before_delivery", "交寄时间早于该寄递的建立时间，请核对"}}
 	}
@@ -73,10 +80,12 @@ func handOverConflict(o HandOverOutcome) error {
 }
 
 // handOver decides about one delivery.
-func handOver(row *deliveryRow, stopped bool, at time.Time) HandOverOutcome {
+func handOver(row *deliveryRow, stopped, mismatched bool, at time.Time) HandOverOutcome {
 	switch {
 	case row.HandedOverAt.Valid:
 		return HandOverAlready
+	case mismatched:
+		return HandOverMismatch
 	case row.Status == Ordered && (stopped || row.CancelRequested.Valid):
 		return HandOverStopped
 	case row.Status != Ordered && !handedOn(row.Status):
@@ -120,6 +129,10 @@ func (s *Service) handOverAll(ctx context.Context, tx *sqlx.Tx, waybillNos []str
 	if err != nil {
 		return nil, err
 	}
+	mismatched, err := packStoppedOf(ctx, tx, idsOf(rows))
+	if err != nil {
+		return nil, err
+	}
 	results := make([]HandOverResult, len(waybillNos))
 	var record []*deliveryRow
 	var entries []audit.Entry
@@ -130,7 +143,7 @@ func (s *Service) handOverAll(ctx context.Context, tx *sqlx.Tx, waybillNos []str
 		if row == nil {
 			continue
 		}
-		results[i].DeliveryID, results[i].Outcome = row.ID, handOver(row, stopped[row.ID], at)
+		results[i].DeliveryID, results[i].Outcome = row.ID, handOver(row, stopped[row.ID], mismatched[row.ID], at)
 		if results[i].Outcome != HandOverRecorded {
 			continue
 		}

@@ -39,7 +39,7 @@ const (
 const (
 	ProposeLost         = "declare_lost"  // the envelope is given up
 	ProposeNotReceived  = "not_received"  // a report of non-receipt ends; payload outcome: found or resent
-	ProposePackMismatch = "pack_mismatch" // permit and waybill do not belong together, and the envelope is to go on; payload by the counter
+	ProposePackMismatch = "pack_mismatch" // a permit was scanned with another's label; it was put right, and the envelope may be checked again
 )
 
 // A proposalKind is what a kind of proposal needs and does, both in the transaction that asks. check says why it cannot be
@@ -79,7 +79,18 @@ var proposalKinds = map[string]proposalKind{
 			return err
 		},
 	},
-	ProposePackMismatch: {},
+	ProposePackMismatch: {
+		check: func(_ *Service, ctx context.Context, tx *sqlx.Tx, row *deliveryRow, _ Proposal) error {
+			stopped, err := packStopped(ctx, tx, row.ID)
+			if err == nil && !stopped {
+				err = errNotStopped
+			}
+			return err
+		},
+		carryOut: func(_ *Service, ctx context.Context, tx *sqlx.Tx, row *deliveryRow, p Proposal, by string, now time.Time) error {
+			return settlePackStop(ctx, tx, row, p.ProposedBy, by, now)
+		},
+	},
 }
 
 // Propose asks for a second person. The same proposal while one of the kind is open is that one.

@@ -19,13 +19,15 @@ const (
 	apiTrace     = "040001"
 	apiPush      = "040002"
 	apiPostage   = "050001"
+	apiBills     = "050002"
+	apiBillLines = "050006"
 	apiEstimate  = "050005"
 	apiParse     = "060001"
 	apiReachable = "060002"
 )
 
 // apis are the interfaces that the client calls, for the metrics.
-var apis = []string{apiLabel, apiNumbers, apiOrder, apiCancel, apiTrace, apiPostage, apiEstimate, apiParse, apiReachable}
+var apis = []string{apiLabel, apiNumbers, apiOrder, apiCancel, apiTrace, apiPostage, apiBills, apiBillLines, apiEstimate, apiParse, apiReachable}
 
 var (
 	errEmpty = errors.New("the answer is empty")
@@ -105,7 +107,7 @@ func (a *answer) meaning(api string) error {
 	switch {
 	case api == apiLabel && strings.Contains(msg, "查询预告失败"):
 		return courier.ErrNoOrder
-	case api == apiPostage && (strings.Contains(msg, "无数据") || strings.Contains(msg, "没有找到")):
+	case (api == apiPostage || api == apiBills) && (strings.Contains(msg, "无数据") || strings.Contains(msg, "没有找到")):
 		return courier.ErrNotFound
 	}
 	return nil

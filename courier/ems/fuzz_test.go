@@ -17,6 +17,8 @@ var seeds = []string{
 	envelope("00000", "", `{"mailList":"1287525537797,1297636305804"}`), envelope("S00001", "系统级错误", ""),
 	envelope("00000", "", `[{"provName":"北京市","cityCode":110000}]`), envelope("00000", "", "JVBERi0xLjQK"), envelope("00000", "", pdf(200)),
 	envelope("00000", "", `{"totalFee":"22","standardFee":21,"postageTotal":"14.0","waybillNo":"1200000001417"}`),
+	envelope("00000", "", `{"emsBisBillquery":[{"custBillNo":"DZ202611","orgNo":"10000001","billTotalFee":"28.00"}]}`),
+	envelope("00000", "", `{"emsBisBillingdetails":[{"waybillNo":"1200000001417","splitDate":1764230400000,"feeWeight":80,"postageTotal":14.0}]}`),
 	envelope("00000", "", `"\"{}\""`), strings.Repeat("[", 100), `{"retCode":"00000","retBody":"\ud83d\ude00\u0000\`, `{"a":{"b":[1,{"c":"}"}]},"retCode":"0"}`,
 	"\xef\xbb\xbf{\"retCode\":\"00000\"}", "<html>", `{"retCode":"00000","retBody":{"responseItems":[{},{"opTime":"2026-01-02 03:04","opCode":7}]}}`,
 }
@@ -57,6 +59,14 @@ func FuzzAnswer(f *testing.F) {
 		_, _ = readAddress(&a)
 		_, _ = readQuote(&a)
 		_, _ = readPostage(&a, "1200000001417")
+		_, _ = readBills(&a)
+		if lines, err := readBillLines(&a); err == nil {
+			for _, l := range lines {
+				if !isCode(l.WaybillNo, 1, 20) || l.Fen < 0 || l.WeightG < 0 {
+					t.Errorf("line of a bill %+v", l)
+				}
+			}
+		}
 	})
 }
 

@@ -39,7 +39,9 @@ func init() { // a variable that names methods which read it cannot be initialis
 		InterveneAPI: {run: (*Carrier).intervene},
 		"040001":     {run: (*Carrier).trace},
 		"050001":     {run: (*Carrier).charge},
+		"050002":     {run: (*Carrier).bills},
 		"050005":     {run: (*Carrier).estimate},
+		"050006":     {run: (*Carrier).billLines},
 		"060001":     {run: (*Carrier).parseAddresses, array: true, many: true},
 		"060002":     {run: (*Carrier).reachable},
 	}

@@ -32,6 +32,7 @@ const (
 	ColumnWebhookOldSecret = "webhook_endpoints.old_secret"
 	ColumnWebhookKey       = "webhook_endpoints.key"
 	ColumnWebhookOldKey    = "webhook_endpoints.old_key"
+	ColumnCourier          = "manifests.courier" // who took the envelopes away
 )
 
 // A Column is a sealed column of the schema, and how rotation walks through it.
@@ -71,6 +72,7 @@ var Columns = []Column{
 	{ColumnWebhookOldSecret, "webhook_endpoints", "old_secret_sealed", []Part{{"id", "uuid"}}, 500},
 	{ColumnWebhookKey, "webhook_endpoints", "key_sealed", []Part{{"id", "uuid"}}, 500},
 	{ColumnWebhookOldKey, "webhook_endpoints", "old_key_sealed", []Part{{"id", "uuid"}}, 500},
+	{ColumnCourier, "manifests", "courier_sealed", []Part{{"id", "uuid"}}, 500},
 }
 
 // normalised is the form in which a value is looked up, so that a clerk who types a number with blanks, in full width
