@@ -88,7 +88,7 @@ var proposalKinds = map[string]proposalKind{
 			return err
 		},
 		carryOut: func(_ *Service, ctx context.Context, tx *sqlx.Tx, row *deliveryRow, p Proposal, by string, now time.Time) error {
-			return settlePackStop(ctx, tx, row, p.ProposedBy, by, now)
+			return settlePackStop(ctx, tx, row, by, p.DecidedBy, now)
 		},
 	},
 }
@@ -152,12 +152,12 @@ func (s *Service) decide(ctx context.Context, id uuid.UUID, state, why, by strin
 			return err
 		}
 		now := s.clock.Now()
+		p.State, p.DecidedAt, p.DecidedBy, p.Why = state, now, by, why
 		if carryOut := proposalKinds[p.Kind].carryOut; state == ProposalConfirmed && carryOut != nil {
 			if err := carryOut(s, ctx, tx, row, p, p.ProposedBy, now); err != nil {
 				return err
 			}
 		}
-		p.State, p.DecidedAt, p.DecidedBy, p.Why = state, now, by, why
 		if err := saveProposal(ctx, tx, p); err != nil {
 			return err
 		}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/jmoiron/sqlx"
 )
 
 func (s *intakeScene) packCheck(permit, waybill string) PackCheck {
@@ -19,15 +18,15 @@ func (s *intakeScene) packCheck(permit, waybill string) PackCheck {
 	return c
 }
 
+// settle has one person propose that a stop is settled and another confirm it.
 func (s *intakeScene) settle(id uuid.UUID, first, second string) error {
 	s.t.Helper()
-	return InTx(s.t.Context(), s.db, func(tx *sqlx.Tx) error {
-		rows, err := lockDeliveries(s.t.Context(), tx, []uuid.UUID{id})
-		if err != nil {
-			return err
-		}
-		return settlePackStop(s.t.Context(), tx, rows[id], first, second, s.clock())
-	})
+	p, err := s.svc.Propose(s.t.Context(), id, ProposePackMismatch, nil, "已打开两个信封核对并换回", first)
+	if err != nil {
+		return err
+	}
+	_, err = s.svc.Confirm(s.t.Context(), p.ID, "", second)
+	return err
 }
 
 func TestPackCheckTellsWhatLiesTogether(t *testing.T) {

@@ -98,7 +98,8 @@ func TestNotEvenSQLLetsOnePersonBeTwo(t *testing.T) {
 	t.Parallel()
 	s := newIntake(t, Options{})
 	d := s.sent(1, InTransit)
-	p, err := s.svc.Propose(t.Context(), d.ID, ProposePackMismatch, map[string]string{"scanned": "1234567890123"}, "面单贴错", "staff:a")
+	s.openCase(d.ID, CaseStalled)
+	p, err := s.svc.Propose(t.Context(), d.ID, ProposeLost, nil, "找不到了", "staff:a")
 	if err != nil {
 		t.Fatal(err)
 	}
