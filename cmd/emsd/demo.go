@@ -71,10 +71,14 @@ type demo struct {
 	ems    *emssim.Carrier
 	sms    *smssim.Gateway
 	simURL string
-	app    *app
-	addrs  []string // back office, public, operations
-	logs   logBook
-	out    io.Writer
+
+	subscriber *demoSubscriber
+	hookURL    string
+
+	app   *app
+	addrs []string // back office, public, operations
+	logs  logBook
+	out   io.Writer
 
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
@@ -134,7 +138,13 @@ func (d *demo) start() (err error) {
 	if err := d.simulate(ctx, &cfg); err != nil {
 		return err
 	}
+	if err := d.subscribe(ctx, &cfg); err != nil {
+		return err
+	}
 	if d.app, err = newApp(ctx, cfg, d.clock, d.logs.logger()); err != nil {
+		return err
+	}
+	if err := d.register(ctx); err != nil {
 		return err
 	}
 	listening := make(chan []string, 1)

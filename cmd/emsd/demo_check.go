@@ -34,12 +34,16 @@ type verdict struct {
 	ledger   emssim.Ledger
 	sms      []smssim.Message
 	log      string
-	faults   bool // the simulators misbehaved
-	lookup   func(phone string) string
+
+	subscriber *demoSubscriber
+	feed       []courier.Event
+
+	faults bool // the simulators misbehaved
+	lookup func(phone string) string
 }
 
 func (v verdict) checks() []checked {
-	return []checked{v.delivered(), v.outcomes(), v.refused(), v.orders(), v.milestones(), v.unpaid(), v.cancelled(), v.private()}
+	return []checked{v.delivered(), v.outcomes(), v.refused(), v.orders(), v.milestones(), v.unpaid(), v.cancelled(), v.hooks(), v.private()}
 }
 
 // delivered: every envelope that EMS took rests where EMS says that it does.

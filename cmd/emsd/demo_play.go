@@ -196,7 +196,11 @@ func (d *demo) report(ctx context.Context, permits []demoPermit, sum intake.Summ
 	if err != nil {
 		return err
 	}
-	v := verdict{permits: permits, stations: stations, rows: rows, messages: messages, ledger: d.ems.Ledger(), sms: d.sms.Messages(), log: d.logs.String(), faults: d.cmd.Faults,
+	feed, err := d.readWholeFeed(ctx)
+	if err != nil {
+		return err
+	}
+	v := verdict{subscriber: d.subscriber, feed: feed, permits: permits, stations: stations, rows: rows, messages: messages, ledger: d.ems.Ledger(), sms: d.sms.Messages(), log: d.logs.String(), faults: d.cmd.Faults,
 		lookup: func(phone string) string { return string(d.app.vault.Lookup(vault.ColumnPhone, phone)) }}
 	d.table(rows)
 	v.outcomeTable(d.out)

@@ -63,12 +63,13 @@ type openWork struct {
 	Messages   int `db:"messages"`
 	Events     int `db:"events"`
 	Unwanted   int `db:"unwanted"`
+	Webhooks   int `db:"webhooks"`
 }
 
 func (o openWork) none() bool { return o == openWork{} }
 
 func (o openWork) String() string {
-	return fmt.Sprintf("%d deliveries, %d messages, %d events, %d waybills to cancel", o.Deliveries, o.Messages, o.Events, o.Unwanted)
+	return fmt.Sprintf("%d deliveries, %d messages, %d events, %d waybills to cancel, %d webhooks", o.Deliveries, o.Messages, o.Events, o.Unwanted, o.Webhooks)
 }
 
 // demoCounts counts deliveries by status, and the work that is still open. At rest is what is final, waits for money
@@ -94,7 +95,9 @@ func demoCounts(ctx context.Context, db *sqlx.DB) (map[courier.Status]int, openW
 					AND NOT EXISTS (SELECT 1 FROM cases c WHERE c.delivery_id = d.id AND c.kind = 'stalled' AND c.closed_at IS NULL)) AS deliveries,
 			(SELECT count(*) FROM messages WHERE state IN ('queued', 'sending', 'unknown')) AS messages,
 			(SELECT count(*) FROM events WHERE position IS NULL) AS events,
-			(SELECT count(*) FROM unwanted_waybills WHERE cancel_at IS NOT NULL) AS unwanted`)
+			(SELECT count(*) FROM unwanted_waybills WHERE cancel_at IS NOT NULL) AS unwanted,
+			(SELECT count(*) FROM webhook_outbox WHERE done_at IS NULL)
+				+ (SELECT h.position - r.position FROM feed_head h, feed_readers r WHERE r.name = 'webhook') AS webhooks`)
 	return counts, open, err
 }
 

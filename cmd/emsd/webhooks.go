@@ -32,7 +32,7 @@ func (a *app) makeWebhooks() (err error) {
 }
 
 func (c Config) webhookOptions() webhook.Options {
-	o := webhook.Options{InFlight: 4, Lease: 2*c.Webhook.Timeout + 40*time.Second, Hook: crashHook()}
+	o := webhook.Options{InFlight: 4, Lease: 2*c.Webhook.Timeout + time.Minute, Hook: crashHook()}
 	if c.quickRetries {
 		second := time.Second
 		o.Waits = webhook.Waits{second / 5, second / 2, second, second, 2 * second, 2 * second, 2 * second, 2 * second, 2 * second, 2 * second}

@@ -37,6 +37,7 @@ type Options struct {
 	DisableAfter time.Duration // DisableAfter
 	BreakFor     time.Duration // between probes of an endpoint that fails on and on; 30 s
 	InFlight     int           // requests at a time to one endpoint; one that wants its messages in order has 1; 4
+	Ahead        int           // messages that are claimed at a time for an endpoint that takes them all; 64
 	Lease        time.Duration // how long a claim holds; longer than any request; 1 min
 	PlanChunk    int           // events a transaction; 1000
 	Chunk        int           // outcomes a transaction; 1000
@@ -52,6 +53,7 @@ func (o Options) withDefaults() Options {
 	o.DisableAfter = cmp.Or(o.DisableAfter, DisableAfter)
 	o.BreakFor = cmp.Or(o.BreakFor, breakFor)
 	o.InFlight = cmp.Or(o.InFlight, 4)
+	o.Ahead = max(cmp.Or(o.Ahead, 64), o.InFlight)
 	o.Lease = cmp.Or(o.Lease, time.Minute)
 	o.PlanChunk = cmp.Or(o.PlanChunk, 1000)
 	o.Chunk = cmp.Or(o.Chunk, 1000)
@@ -60,7 +62,7 @@ func (o Options) withDefaults() Options {
 }
 
 // A Sender plans and sends webhooks. A round plans what is new and returns; requests go on beside it, a few at a time for each
-// endpoint, so that nobody waits for a slow one. Any number of Senders may share a database.
+// endpoint in a lane of its own, so that nobody waits for a slow one. Any number of Senders may share a database.
 type Sender struct {
 	db      *sqlx.DB
 	vault   *vault.Vault
@@ -73,29 +75,39 @@ type Sender struct {
 	work sync.WaitGroup // requests, and what claims and records
 
 	mu        sync.Mutex
-	inFlight  map[uuid.UUID]int // by endpoint; until the outcome is recorded
-	outcomes  []outcome         // that are not recorded yet
+	lanes     map[uuid.UUID]*lane // of the endpoints that have rows claimed here
+	outcomes  []outcome           // that are not recorded yet
 	recording bool
 	claiming  bool
 	again     bool // look once more before claiming ends
 }
 
+// A lane is what this process has claimed of an endpoint.
+type lane struct {
+	held    int // claimed and not recorded yet
+	queue   []*job
+	workers int
+	failed  bool // a try has failed: what waits is handed back, for its endpoint is to be judged first
+}
+
 // An outcome is a job and what came of it.
 type outcome struct {
-	job    *job
-	result result
+	job        *job
+	result     result
+	handedBack bool // not tried
 }
 
 // A job is one try that this process has claimed.
 type job struct {
 	claimed
 	target *target
+	signs  *signer // nil: its secret cannot be unsealed
 	lease  time.Time
 }
 
 // NewSender returns a Sender; it starts nothing. metrics may be nil.
 func NewSender(db *sqlx.DB, v *vault.Vault, client *Client, clock courier.Clock, opts Options, log *slog.Logger, m *Metrics) *Sender {
-	return &Sender{db: db, vault: v, client: client, clock: clock, opts: opts.withDefaults(), log: log, metrics: m, inFlight: map[uuid.UUID]int{}}
+	return &Sender{db: db, vault: v, client: client, clock: clock, opts: opts.withDefaults(), log: log, metrics: m, lanes: map[uuid.UUID]*lane{}}
 }
 
 // Round plans what the feed has and starts what is due; it waits for no subscriber. ctx ends what goes on beside it: nothing
@@ -202,14 +214,23 @@ func (s *Sender) claimOnce(ctx context.Context) (int, error) {
 	return len(rows), nil
 }
 
-// withRoom says how many requests each target may have begun, and leaves out those that may not.
+// withRoom says how many rows may be claimed for each target, and leaves out those that have enough.
 func (s *Sender) withRoom(targets []*target) (plain, ordered []*target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range targets {
-		t.free = s.opts.InFlight - s.inFlight[t.ID]
-		if t.Ordered || t.Broken {
-			t.free = 1 - s.inFlight[t.ID]
+		t.free = s.opts.Ahead
+		switch {
+		case t.Ordered || t.Failures >= breakFailures:
+			t.free = 1
+		case t.Failures > 0:
+			t.free = s.opts.InFlight
+		}
+		if l := s.lanes[t.ID]; l != nil {
+			t.free -= l.held
+			if l.failed { // until it is empty, and its endpoint judged
+				t.free = 0
+			}
 		}
 		switch {
 		case t.free <= 0:
@@ -234,39 +255,71 @@ func (s *Sender) start(ctx context.Context, targets []*target, rows []claimed, l
 		byID[t.ID] = t
 	}
 	signers := map[uuid.UUID]*signer{}
-	s.mu.Lock()
 	for _, r := range rows {
-		s.inFlight[r.Endpoint]++
-	}
-	s.mu.Unlock()
-	for _, r := range rows {
-		j := &job{claimed: r, target: byID[r.Endpoint], lease: lease}
-		signs, known := signers[r.Endpoint]
-		if !known {
-			k, err := j.target.open(s.vault, r.Endpoint)
-			if err != nil {
-				s.log.Error("the secret of a webhook endpoint cannot be unsealed", "endpoint", r.Endpoint.String(), "error", err)
-			} else {
-				signs = k.signer(wall)
-			}
-			signers[r.Endpoint] = signs
+		if _, known := signers[r.Endpoint]; known {
+			continue
 		}
-		s.work.Go(func() { s.send(ctx, j, signs) })
+		k, err := byID[r.Endpoint].open(s.vault, r.Endpoint)
+		if err != nil {
+			s.log.Error("the secret of a webhook endpoint cannot be unsealed", "endpoint", r.Endpoint.String(), "error", err)
+			signers[r.Endpoint] = nil
+			continue
+		}
+		signers[r.Endpoint] = k.signer(wall)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range rows {
+		l := s.lanes[r.Endpoint]
+		if l == nil {
+			l = &lane{}
+			s.lanes[r.Endpoint] = l
+		}
+		l.held++
+		l.queue = append(l.queue, &job{claimed: r, target: byID[r.Endpoint], signs: signers[r.Endpoint], lease: lease})
+		if l.workers < s.opts.InFlight {
+			l.workers++
+			s.work.Go(func() { s.drive(ctx, l) })
+		}
 	}
 }
 
-// send makes one request and hands its outcome over.
-func (s *Sender) send(ctx context.Context, j *job, signs *signer) {
-	r := s.post(ctx, j, signs)
-	s.opts.at(PointPosted)
-	s.metrics.tried(r.outcome)
-	s.mu.Lock()
-	s.outcomes = append(s.outcomes, outcome{j, r})
-	s.mu.Unlock()
-	s.record(ctx)
+// drive sends what a lane has, one after the other, until it has nothing more.
+func (s *Sender) drive(ctx context.Context, l *lane) {
+	for {
+		j, send := s.pop(ctx, l)
+		if j == nil {
+			return
+		}
+		o := outcome{job: j, handedBack: !send}
+		if send {
+			o.result = s.post(ctx, j)
+			s.opts.at(PointPosted)
+			s.metrics.tried(o.result.outcome)
+		}
+		s.mu.Lock()
+		l.failed = l.failed || send && o.result.outcome != outcomeDelivered
+		s.outcomes = append(s.outcomes, o)
+		s.mu.Unlock()
+		s.record(ctx)
+	}
 }
 
-func (s *Sender) post(ctx context.Context, j *job, signs *signer) (r result) {
+// pop takes the next job of a lane, and tells whether it is to be sent: not once this process stops, a try has failed, or so
+// much of the lease is over that a request could outlive it. A nil job ends the worker.
+func (s *Sender) pop(ctx context.Context, l *lane) (j *job, send bool) {
+	wall := s.clock.Wall()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(l.queue) == 0 {
+		l.workers--
+		return nil, false
+	}
+	j, l.queue = l.queue[0], l.queue[1:]
+	return j, ctx.Err() == nil && !l.failed && j.lease.Sub(wall) > s.opts.Lease/2
+}
+
+func (s *Sender) post(ctx context.Context, j *job) (r result) {
 	wall := s.clock.Wall()
 	defer func() {
 		if p := recover(); p != nil {
@@ -275,11 +328,11 @@ func (s *Sender) post(ctx context.Context, j *job, signs *signer) (r result) {
 		}
 		r.at, r.took = wall, s.clock.Wall().Sub(wall)
 	}()
-	if signs == nil {
+	if j.signs == nil {
 		return result{outcome: outcomeUnreadable, detail: "the secret cannot be unsealed"}
 	}
 	body := []byte(j.Body)
-	return s.client.post(context.WithoutCancel(ctx), j.target.URL, signs.headers(messageID(j.Message), wall, body), body, wall)
+	return s.client.post(context.WithoutCancel(ctx), j.target.URL, j.signs.headers(messageID(j.Message), wall, body), body, wall)
 }
 
 // record starts a goroutine that writes outcomes until there is none; one at a time, so that those of many endpoints share
@@ -315,8 +368,10 @@ func (s *Sender) records(ctx context.Context) {
 		s.mu.Lock()
 		s.outcomes = s.outcomes[len(batch):]
 		for _, o := range batch {
-			if s.inFlight[o.job.Endpoint]--; s.inFlight[o.job.Endpoint] == 0 {
-				delete(s.inFlight, o.job.Endpoint)
+			if l := s.lanes[o.job.Endpoint]; l.held > 1 {
+				l.held--
+			} else {
+				delete(s.lanes, o.job.Endpoint)
 			}
 		}
 		s.mu.Unlock()
@@ -332,9 +387,16 @@ func (s *Sender) recordBatch(ctx context.Context, batch []outcome) error {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	wall, now := s.clock.Wall(), s.clock.Now()
-	settlings := make([]settling, len(batch))
-	for i, o := range batch {
-		settlings[i] = s.settling(o, wall)
+	var back []*job
+	var settlings []settling
+	batch = slices.DeleteFunc(slices.Clone(batch), func(o outcome) bool {
+		if o.handedBack {
+			back = append(back, o.job)
+		}
+		return o.handedBack
+	})
+	for _, o := range batch {
+		settlings = append(settlings, s.settling(o, wall))
 	}
 	var disabled []uuid.UUID
 	err := courier.InTx(ctx, s.db, func(tx *sqlx.Tx) error {
@@ -348,6 +410,9 @@ func (s *Sender) recordBatch(ctx context.Context, batch []outcome) error {
 			return err
 		}
 		if err := settle(ctx, tx, settlings, wall); err != nil {
+			return err
+		}
+		if err := handBack(ctx, tx, back); err != nil {
 			return err
 		}
 		s.opts.at(PointRecording)

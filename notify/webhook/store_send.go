@@ -12,23 +12,23 @@ import (
 
 // A target is an endpoint that may be sent to.
 type target struct {
-	ID      uuid.UUID `db:"id"`
-	URL     string    `db:"url"`
-	Ordered bool      `db:"ordered"`
-	Broken  bool      `db:"broken"` // it is probed only
+	ID       uuid.UUID `db:"id"`
+	URL      string    `db:"url"`
+	Ordered  bool      `db:"ordered"`
+	Failures int       `db:"failures"` // in a row
 	sealedKeys
 
-	free int // requests that may be begun here
+	free int // rows that may be claimed
 }
 
 // readTargets lists the endpoints that are enabled and not held.
 func readTargets(ctx context.Context, db *sqlx.DB, wall time.Time) ([]*target, error) {
 	var targets []*target
 	err := db.SelectContext(ctx, &targets, `
-		SELECT id, url, ordered, failures >= $2 AS broken, secret_sealed, old_secret_sealed, key_sealed, old_key_sealed, old_until
+		SELECT id, url, ordered, failures, secret_sealed, old_secret_sealed, key_sealed, old_key_sealed, old_until
 		FROM webhook_endpoints
 		WHERE state = 'enabled' AND (hold_until IS NULL OR hold_until <= $1)
-		ORDER BY id`, wall, breakFailures)
+		ORDER BY id`, wall)
 	if err != nil {
 		return nil, fmt.Errorf("read the webhook endpoints that are enabled: %w", err)
 	}
@@ -122,6 +122,9 @@ type settling struct {
 // settle writes tries and what follows from each. A row that was claimed anew meanwhile, because this try outlived its lease,
 // keeps what that claim makes of it.
 func settle(ctx context.Context, tx *sqlx.Tx, settlings []settling, wall time.Time) error {
+	if len(settlings) == 0 {
+		return nil
+	}
 	n := len(settlings)
 	endpoints, ns, leases, next := make([]string, n), make([]int64, n), make([]time.Time, n), make([]time.Time, n)
 	done, failed, at, took := make([]bool, n), make([]bool, n), make([]time.Time, n), make([]int64, n)
@@ -163,16 +166,22 @@ func settle(ctx context.Context, tx *sqlx.Tx, settlings []settling, wall time.Ti
 }
 
 // handBack frees rows that were claimed and not sent.
-func handBack(ctx context.Context, db *sqlx.DB, jobs []*job) error {
+func handBack(ctx context.Context, tx *sqlx.Tx, jobs []*job) error {
+	if len(jobs) == 0 {
+		return nil
+	}
 	endpoints, ns, leases := make([]string, len(jobs)), make([]int64, len(jobs)), make([]time.Time, len(jobs))
 	for i, j := range jobs {
 		endpoints[i], ns[i], leases[i] = j.Endpoint.String(), j.N, j.lease
 	}
-	_, err := db.ExecContext(ctx, `
+	_, err := tx.ExecContext(ctx, `
 		UPDATE webhook_outbox o SET lease_until = NULL
 		FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) AS s(endpoint_id, n, lease)
 		WHERE o.endpoint_id = s.endpoint_id AND o.n = s.n AND o.lease_until = s.lease`, pq.Array(endpoints), pq.Array(ns), timeArray(leases))
-	return err
+	if err != nil {
+		return fmt.Errorf("hand %d webhooks back: %w", len(jobs), err)
+	}
+	return nil
 }
 
 // lockHealth reads how endpoints are doing and keeps it from changing, in their order so that no two wait for each other.

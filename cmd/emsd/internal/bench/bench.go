@@ -64,6 +64,7 @@ type Sizes struct {
 	Messages    int     // sent in one run
 	NewsSeconds float64 // that events come in to be told
 	Feed        int     // events that a reader reads
+	HookSeconds float64 // that events come for webhooks
 }
 
 // Full is what docs/benchmarks.md is made of; it takes some minutes.
@@ -72,7 +73,7 @@ func Full() Sizes {
 		Rows: []int{10_000, 1_000_000, 5_000_000}, Claims: 50, Due: 100_000, Crowd: 1024,
 		Crowds: []int{64, 256, 1024}, SlowSeconds: 6, DueSeconds: 15, IdleSeconds: 20,
 		Active: 1_000_000, PlanSeconds: 60, PlanTick: 10, OldRows: 1_000_000, Million: 1_000_000, Permits: 20_000, Payments: 400,
-		Messages: 20_000, NewsSeconds: 15, Feed: 100_000}
+		Messages: 20_000, NewsSeconds: 15, Feed: 100_000, HookSeconds: 15}
 }
 
 // Quick shows within a minute whether something is badly wrong.
@@ -81,7 +82,7 @@ func Quick() Sizes {
 		Rows: []int{10_000, 100_000}, Claims: 30, Due: 10_000, Crowd: 1024,
 		Crowds: []int{64, 1024}, SlowSeconds: 2, DueSeconds: 3, IdleSeconds: 4,
 		Active: 100_000, PlanSeconds: 6, PlanTick: 1, OldRows: 50_000, Permits: 2_000, Payments: 50,
-		Messages: 4_000, NewsSeconds: 3, Feed: 20_000}
+		Messages: 4_000, NewsSeconds: 3, Feed: 20_000, HookSeconds: 2}
 }
 
 // runTimeout bounds one measured run, so that a hanging one fails and says which.
@@ -120,6 +121,7 @@ var measurements = []measurement{
 	{"send", []string{"M1"}, "sending messages beside the floor", (*bench).measureSends},
 	{"news", []string{"M2"}, "from an event to the gateway", (*bench).measureNews},
 	{"feed", []string{"F1"}, "reading the feed", (*bench).measureFeed},
+	{"webhooks", []string{"W1"}, "webhooks while some subscribers hang", (*bench).measureWebhooks},
 	{"snapshot", []string{"P6"}, "polling while an old snapshot is held", (*bench).measureSnapshot},
 	{"young", []string{"P6"}, "polling tables that were never analyzed", (*bench).measureYoung},
 	{"claim", []string{"P5"}, "claiming from tables that grow", (*bench).measureClaims},

@@ -37,6 +37,8 @@ type task struct {
 	Keep      bool      // store answers as they come
 	Frozen    bool      // business time stands still
 	Tick      float64   // seconds between rounds
+	Every     int       // a subscriber wants one in so many events
+	Hanging   int       // of the subscribers
 	Mark      int       // tell the memory after this many items, too
 }
 
@@ -84,6 +86,7 @@ var kinds = map[string]func(context.Context, task, *meter) error{
 	"news":            newsProduct,
 	"feed":            feedProduct,
 	"latency-floor":   latencyFloor,
+	"webhooks":        webhookProduct,
 }
 
 // Child is the process that Run starts for the stub and for every measured run. It speaks with Run alone: the task comes

@@ -53,6 +53,7 @@ type stub struct {
 	decrypt       interface{ CryptBlocks(dst, src []byte) }
 	traces        atomic.Int64
 	messages      atomic.Int64
+	hooks         hookBook
 
 	mu       sync.Mutex
 	orders   map[string]bool
@@ -120,6 +121,10 @@ func (s *stub) converse(c io.ReadWriter) error {
 		if _, err := io.ReadFull(r, body); err != nil {
 			return err
 		}
+		if strings.HasPrefix(path, pathHang) {
+			io.Copy(io.Discard, r) // until the caller has had enough
+			return io.EOF
+		}
 		answer, err := s.answer(path, body)
 		if err != nil {
 			return err
@@ -168,6 +173,12 @@ func (s *stub) answer(path string, body []byte) ([]byte, error) {
 	if path == pathSMS {
 		n := s.messages.Add(1)
 		return reply(fmt.Appendf(nil, `{"Code":"OK","Message":"OK","RequestId":"F655A8D5-B967-440B-8683-DAD6FF8DE990","BizId":"9006197469364984%d^0"}`, n)), nil
+	}
+	if path == pathHooked {
+		return reply(s.hooks.taken()), nil
+	}
+	if strings.HasPrefix(path, pathHook) {
+		return s.hooks.take(path, body)
 	}
 	switch api := formValue(body, "apiCode="); string(api) {
 	case "040001":
