@@ -66,6 +66,7 @@ type app struct {
 	sender    *notify.Sender
 	resolver  *notify.Resolver
 	receipts  *notify.Receipts
+	replies   *notify.Replies
 	allow     *webhook.Allow
 	hooks     *webhook.Service
 	caller    *webhook.Client
@@ -174,6 +175,7 @@ func (a *app) makeNotify() error {
 	a.sender = notify.NewSender(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
 	a.resolver = notify.NewResolver(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
 	a.receipts = notify.NewReceipts(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
+	a.replies = notify.NewReplies(a.db, a.vault, a.clock, opts, a.log)
 	phones, err := a.cfg.selfTestPhones()
 	if err != nil {
 		return fmt.Errorf("EMSD_SMS_SELFTEST_PHONES: %w", err)
@@ -279,9 +281,9 @@ func (a *app) tell(ctx context.Context) error {
 	return errors.Join(planned, sent)
 }
 
-// resolve joins receipts to attempts, then asks about those whose reply was lost.
+// resolve stops the numbers that refuse, joins receipts to attempts, then asks about those whose answer was lost.
 func (a *app) resolve(ctx context.Context) error {
-	return errors.Join(a.receipts.Round(ctx), a.resolver.Round(ctx))
+	return errors.Join(a.replies.Round(ctx), a.receipts.Round(ctx), a.resolver.Round(ctx))
 }
 
 // stall tells clerks what does not move: envelopes, and money that does not come.
@@ -335,13 +337,13 @@ type face struct {
 func (a *app) faces(stopping <-chan struct{}) []*face {
 	mux := http.NewServeMux()
 	mux.Handle("/", api.New(a.service, a.orderer, a.timeline, a.db, a.clock, api.Feed{Grew: a.feedGrew.next, Stopping: stopping},
-		a.refolder(), a.vault, api.Options{Webhooks: a.hooks, Rate: a.cfg.API.Rate, Burst: a.cfg.API.Burst, Hook: crashHook()}, a.log))
+		a.refolder(), a.vault, api.Options{Webhooks: a.hooks, Rate: a.cfg.API.Rate, Burst: a.cfg.API.Burst, Hook: crashHook(), Replies: a.replies}, a.log))
 	pages := a.console()
 	mux.Handle("/console", pages)
 	mux.Handle("/console/", pages)
 	backOffice := web.Log(a.log, mux)
 	public := web.Log(a.log, resident.New(resident.Config{EMSSecret: string(a.cfg.EMS.Secret), ReceiptSecret: string(a.cfg.ReceiptSecret)},
-		a.hints, a.receipts, a.receiptForms(), a.clock, a.log))
+		a.hints, a.receipts, a.replies, a.receiptForms(), a.clock, a.log))
 	ops := opsHandler(a.reg, []check{
 		{"database", func(ctx context.Context) error { return a.db.PingContext(ctx) }},
 		{"schema", func(ctx context.Context) error { return migrations.Check(ctx, a.db.DB) }},
@@ -366,9 +368,9 @@ func (a *app) console() http.Handler {
 // receiptForms are the receipts of the gateways in use.
 func (a *app) receiptForms() map[string]resident.ReceiptForm {
 	all := map[string]resident.ReceiptForm{
-		"aliyun":  {Parse: aliyun.ParseReceipts, Answer: aliyun.ReceiptAnswer},
-		"tencent": {Parse: tencent.ParseReceipts, Answer: tencent.ReceiptAnswer},
-		"mas":     {Parse: mas.ParseReceipts, Answer: mas.ReceiptAnswer},
+		"aliyun":  {Parse: aliyun.ParseReceipts, ParseReplies: aliyun.ParseReplies, Answer: aliyun.ReceiptAnswer},
+		"tencent": {Parse: tencent.ParseReceipts, ParseReplies: tencent.ParseReplies, Answer: tencent.ReceiptAnswer},
+		"mas":     {Parse: mas.ParseReceipts, ParseReplies: mas.ParseReplies, Answer: mas.ReceiptAnswer},
 	}
 	maps.DeleteFunc(all, func(name string, _ resident.ReceiptForm) bool { return !slices.Contains(a.cfg.SMS, name) })
 	return all

@@ -33,6 +33,7 @@ const (
 	ColumnWebhookKey       = "webhook_endpoints.key"
 	ColumnWebhookOldKey    = "webhook_endpoints.old_key"
 	ColumnCourier          = "manifests.courier" // who took the envelopes away
+	ColumnReply            = "message_replies.text"
 )
 
 // A Column is a sealed column of the schema, and how rotation walks through it.
@@ -73,6 +74,7 @@ var Columns = []Column{
 	{ColumnWebhookKey, "webhook_endpoints", "key_sealed", []Part{{"id", "uuid"}}, 500},
 	{ColumnWebhookOldKey, "webhook_endpoints", "old_key_sealed", []Part{{"id", "uuid"}}, 500},
 	{ColumnCourier, "manifests", "courier_sealed", []Part{{"id", "uuid"}}, 500},
+	{ColumnReply, "message_replies", "text_sealed", []Part{{"id", "uuid"}}, 500},
 }
 
 // normalised is the form in which a value is looked up, so that a clerk who types a number with blanks, in full width

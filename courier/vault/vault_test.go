@@ -222,7 +222,7 @@ func TestColumnsAreNamedOnce(t *testing.T) {
 	want := []string{"deliveries.name", "deliveries.phone", "deliveries.id_no", "deliveries.address", "labels.pdf", "scans.desc",
 		"deliveries.password", "retellings.desc", "raw_answers.body", "returns.agent_name", "readdressings.address", "interventions.address",
 		"uploads.name", "uploads.file", "upload_rows.row", "users.totp",
-		"webhook_endpoints.secret", "webhook_endpoints.old_secret", "webhook_endpoints.key", "webhook_endpoints.old_key", "manifests.courier"}
+		"webhook_endpoints.secret", "webhook_endpoints.old_secret", "webhook_endpoints.key", "webhook_endpoints.old_key", "manifests.courier", "message_replies.text"}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("names in the associated data are stored for good (-want +got):\n%s", diff)
 	}

@@ -42,6 +42,8 @@ type API struct {
 	hooks   *webhook.Service
 	log     *slog.Logger
 
+	replies Replies
+
 	limit *limiter
 	hook  func(point string) // of crash tests
 
@@ -55,6 +57,8 @@ type Options struct {
 	Rate     float64            // calls a second of one token; no limit
 	Burst    int                // how many of them may come at once
 	Hook     func(point string) // called at named points, for crash tests; nothing
+
+	Replies Replies // what residents answered; nothing is shown
 }
 
 // A Route is a call of the API and the scopes of which a token needs one; admin may do everything.
@@ -89,7 +93,7 @@ type Scans interface {
 func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, clock courier.Clock, feed Feed,
 	codes Codes, v *vault.Vault, opts Options, log *slog.Logger) *API {
 	a := &API{service: service, labels: labels, scans: scans, db: db, clock: clock, feed: feed, codes: codes, vault: v, hooks: opts.Webhooks, limit: newLimiter(opts.Rate, opts.Burst),
-		hook: opts.Hook, log: log, mux: http.NewServeMux()}
+		hook: opts.Hook, replies: opts.Replies, log: log, mux: http.NewServeMux()}
 	if a.hook == nil {
 		a.hook = func(string) {}
 	}

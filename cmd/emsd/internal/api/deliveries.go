@@ -77,6 +77,11 @@ func (a *API) show(w http.ResponseWriter, r *http.Request, t courier.Token) erro
 		shown.To = viewPlace(i, mayUnmask(t))
 		v.Interventions = append(v.Interventions, shown)
 	}
+	if mayUnmask(t) {
+		if v.Replies, err = a.repliesTo(r, id); err != nil {
+			return err
+		}
+	}
 	if v.Expected, err = a.expected(r, view.Delivery, steps); err != nil {
 		return err
 	}

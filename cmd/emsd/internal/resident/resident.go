@@ -39,30 +39,40 @@ type Receipts interface {
 	Append(ctx context.Context, gateway string, receipts []notify.Receipt) error
 }
 
-// A ReceiptForm is how one gateway posts receipts, and the answer that it wants to hear.
+// Replies stores what residents answered as it came.
+type Replies interface {
+	Append(ctx context.Context, gateway string, replies []notify.Reply) error
+}
+
+// A ReceiptForm is how one gateway posts receipts and replies, and the answer that it wants to hear.
 type ReceiptForm struct {
-	Parse  func(body []byte) ([]notify.Receipt, error)
-	Answer string
+	Parse        func(body []byte) ([]notify.Receipt, error)
+	ParseReplies func(body []byte) ([]notify.Reply, error)
+	Answer       string
 }
 
 type face struct {
 	cfg      Config
 	hints    Hints
 	receipts Receipts
+	replies  Replies
 	forms    map[string]ReceiptForm
 	clock    courier.Clock
 	log      *slog.Logger
 }
 
 // New returns the handler of the public listener.
-func New(cfg Config, hints Hints, receipts Receipts, forms map[string]ReceiptForm, clock courier.Clock, log *slog.Logger) http.Handler {
-	f := &face{cfg, hints, receipts, forms, clock, log}
+func New(cfg Config, hints Hints, receipts Receipts, replies Replies, forms map[string]ReceiptForm, clock courier.Clock, log *slog.Logger) http.Handler {
+	f := &face{cfg, hints, receipts, replies, forms, clock, log}
 	mux := http.NewServeMux()
 	// EMS: 040002, one scan
 	mux.Handle("POST /ems/push", web.LimitBody(maxPush, http.HandlerFunc(f.push)))
 	// SMS gateway: delivery receipts, and its probe of the address
 	mux.Handle("POST /sms/{gateway}/receipts/{secret}", web.LimitBody(maxReceipts, http.HandlerFunc(f.receipt)))
 	mux.HandleFunc("GET /sms/{gateway}/receipts/{secret}", f.probe)
+	// SMS gateway: what residents answered, under the same secret
+	mux.Handle("POST /sms/{gateway}/replies/{secret}", web.LimitBody(maxReceipts, http.HandlerFunc(f.reply)))
+	mux.HandleFunc("GET /sms/{gateway}/replies/{secret}", f.probe)
 	return mux
 }
 
@@ -94,6 +104,17 @@ func (f *face) answerPush(w http.ResponseWriter, p ems.Push, ok bool) {
 
 // receipt stores and answers; what the receipts mean is worked out later, for the gateway waits 700 ms at most.
 func (f *face) receipt(w http.ResponseWriter, r *http.Request) {
+	take(f, w, r, "receipts", func(form ReceiptForm) func([]byte) ([]notify.Receipt, error) { return form.Parse }, f.receipts.Append)
+}
+
+// reply does the same with what residents answered.
+func (f *face) reply(w http.ResponseWriter, r *http.Request) {
+	take(f, w, r, "replies", func(form ReceiptForm) func([]byte) ([]notify.Reply, error) { return form.ParseReplies }, f.replies.Append)
+}
+
+// take reads, stores and answers one push of what is called what. The parser's error quotes nothing of the body.
+func take[T any](f *face, w http.ResponseWriter, r *http.Request, what string, parser func(ReceiptForm) func([]byte) ([]T, error),
+	store func(context.Context, string, []T) error) {
 	form, known := f.known(r)
 	if !known {
 		http.NotFound(w, r)
@@ -104,14 +125,14 @@ func (f *face) receipt(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too large", http.StatusRequestEntityTooLarge)
 		return
 	}
-	receipts, err := form.Parse(body)
+	list, err := parser(form)(body)
 	if err != nil {
-		f.log.Warn("receipts not understood", "gateway", r.PathValue("gateway"), "error", err)
+		f.log.Warn(what+" not understood", "gateway", r.PathValue("gateway"), "error", err)
 		http.Error(w, "not understood", http.StatusBadRequest)
 		return
 	}
-	if err := f.receipts.Append(r.Context(), r.PathValue("gateway"), receipts); err != nil {
-		f.log.Error("receipts not stored", "gateway", r.PathValue("gateway"), "error", err)
+	if err := store(r.Context(), r.PathValue("gateway"), list); err != nil {
+		f.log.Error(what+" not stored", "gateway", r.PathValue("gateway"), "error", err)
 		http.Error(w, "try again", http.StatusServiceUnavailable)
 		return
 	}
