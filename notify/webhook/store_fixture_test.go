@@ -128,7 +128,7 @@ func (w *world) get(id uuid.UUID) Endpoint {
 
 func (w *world) sender(o Options) *Sender {
 	w.t.Helper()
-	c, err := NewClient(ClientConfig{Allow: w.allow, Timeout: 5 * time.Second})
+	c, err := NewClient(ClientConfig{Allow: w.allow, Timeout: time.Minute}) // longer than any test: only what is to time out does
 	if err != nil {
 		w.t.Fatal(err)
 	}
