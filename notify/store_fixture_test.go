@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -20,7 +21,12 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-func TestMain(m *testing.M) { dbtest.Main(m) }
+func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", "25"); err != nil { // each takes a hundred statements; the command line may ask for more
+		panic(err)
+	}
+	dbtest.Main(m)
+}
 
 // A world is a database with deliveries, a clock that stands still until it is moved, and all that is logged.
 type world struct {
