@@ -123,7 +123,7 @@ func (p *parser) object(prefix string) {
 		group := prefix == "" && (name == "consent" || name == "recipient")
 		switch {
 		case f == nil && !group:
-			p.fault(prefix+shown(name), "unknown_field", "没有这个字段，请核对名称")
+			p.fault(prefix+ShownName(name), "unknown_field", "没有这个字段，请核对名称")
 			p.skip()
 		case p.seen[path]:
 			p.fault(path, "duplicate", "该字段出现了两次")
@@ -209,8 +209,8 @@ func (p *parser) finish(t json.Token) {
 	}
 }
 
-// shown shortens a stranger's field name and takes out what a log or a terminal could stumble over.
-func shown(name string) string {
+// ShownName shortens a stranger's field name and takes out what a log or a terminal could stumble over.
+func ShownName(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if unwritable(r) || r == '.' || r == '/' {
 			return '?'

@@ -153,10 +153,8 @@ func (s *Service) backToApproved(ctx context.Context, tx *sqlx.Tx, row *delivery
 // again. The fee follows the new address: where more is due than was paid, the delivery waits for the rest.
 func (s *Service) ChangeAddress(ctx context.Context, id uuid.UUID, to Recipient, reason, by string) (Delivery, error) {
 	to = normaliseRecipient(to)
-	var c checker
-	c.destination("", to.Province, to.City, to.County, to.Address.Reveal())
-	if len(c.faults) > 0 {
-		return Delivery{}, c.faults
+	if faults := CheckDestination(to); len(faults) > 0 {
+		return Delivery{}, faults
 	}
 	reason = withoutPerson(reason, Order{Recipient: Party{Address: to.Address}})
 	return s.change(ctx, id, "address", reason, by, func(tx *sqlx.Tx, row *deliveryRow, reason string, now time.Time) (bool, error) {

@@ -90,10 +90,8 @@ func (s *Service) Intervene(ctx context.Context, id uuid.UUID, kind string, to R
 	}
 	if kind == InterveneReaddress {
 		to = normaliseRecipient(to)
-		var c checker
-		c.destination("", to.Province, to.City, to.County, to.Address.Reveal())
-		if len(c.faults) > 0 {
-			return Intervention{}, c.faults
+		if faults := CheckDestination(to); len(faults) > 0 {
+			return Intervention{}, faults
 		}
 	}
 	var made Intervention

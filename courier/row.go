@@ -88,7 +88,7 @@ func byColumn(row map[string]string) (map[string]string, Faults) {
 	for _, heading := range slices.Sorted(maps.Keys(row)) {
 		c, ok := ColumnFor(heading)
 		if _, twice := values[c.Name]; !ok {
-			faults = append(faults, Fault{shown(heading), "unknown_field", "没有这一列，请核对表头"})
+			faults = append(faults, Fault{ShownName(heading), "unknown_field", "没有这一列，请核对表头"})
 		} else if twice {
 			faults = append(faults, Fault{c.Field, "duplicate", "该列出现了两次（中文与英文表头）"})
 		} else {

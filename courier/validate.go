@@ -126,6 +126,14 @@ func (c *checker) recipient(r Recipient, now time.Time) {
 	}
 }
 
+// CheckDestination tells everything that is wrong with an address as posted.
+func CheckDestination(to Recipient) Faults {
+	to = normaliseRecipient(to)
+	var c checker
+	c.destination("", to.Province, to.City, to.County, to.Address.Reveal())
+	return c.faults
+}
+
 // destination checks where the envelope goes; prefix is put before each field name.
 func (c *checker) destination(prefix, province, city, county, address string) {
 	c.faults = append(c.faults, checkDivision(prefix, province, city, county)...)

@@ -251,7 +251,7 @@ func TestBodiesOfActionsAreCheckedToo(t *testing.T) {
 		{"payments", at + "/payments", `{"amount_fen":1200,"method":"barter","transaction_no":"a","paid_at":"2026-10-23T09:00:00+08:00"}`, 422, "invalid", []string{"/method unknown_value"}},
 		{"payments", at + "/payments", `{"amount_fen":1200,"method":"wechat","transaction_no":"","paid_at":"2026-10-23T09:00:00+08:00"}`, 422, "invalid", []string{"/transaction_no required"}},
 		{"payments", at + "/payments", `{"amount_fen":1200,"method":"wechat","transaction_no":"a","paid_at":"2036-10-23T09:00:00+08:00"}`, 422, "invalid", []string{"/paid_at future"}},
-		{"payments", at + "/payments", `{}`, 422, "invalid", []string{"/paid_at format", "/transaction_no required", "/amount_fen range", "/method required"}},
+		{"payments", at + "/payments", `{}`, 422, "invalid", []string{"/paid_at required", "/transaction_no required", "/amount_fen range", "/method required"}},
 		{"payments", "/v1/deliveries/not-an-id/payments", `{}`, 404, "not_found", nil},
 		{"clerk", at + "/retry", `{"reason":"x"}`, 409, "not_refused", nil},
 		{"clerk", "/v1/cases/0198c0de-0000-7000-8000-000000000000/close", `{"outcome":"a","why":"b"}`, 404, "not_found", nil},

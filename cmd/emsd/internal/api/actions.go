@@ -17,21 +17,15 @@ type paymentBody struct {
 	AmountFen     int64  `json:"amount_fen"`
 	Method        string `json:"method"`
 	TransactionNo string `json:"transaction_no"`
-	PaidAt        string `json:"paid_at"`
+	PaidAt        string `json:"paid_at" moment:"true"`
 }
 
-func (b paymentBody) payment(t courier.Token) (courier.Payment, error) {
-	var faults courier.Faults
-	at, err := time.Parse(time.RFC3339, b.PaidAt)
-	if err != nil {
-		faults = append(faults, courier.Fault{Field: "paid_at", Code: "format", Detail: "应为 RFC 3339 时间，例如 2026-11-22T09:00:00+08:00"})
-	}
-	p := courier.Payment{AmountFen: b.AmountFen, Method: b.Method, TransactionNo: b.TransactionNo, PaidAt: at, RecordedBy: t.Name}
-	if faults = append(faults, courier.CheckPayment(p)...); len(faults) > 0 {
-		return p, faults
-	}
-	return p, nil
+func (b *paymentBody) payment() courier.Payment {
+	at, _ := time.Parse(time.RFC3339, b.PaidAt) // checked by its tag
+	return courier.Payment{AmountFen: b.AmountFen, Method: b.Method, TransactionNo: b.TransactionNo, PaidAt: at}
 }
+
+func (b *paymentBody) check() courier.Faults { return courier.CheckPayment(b.payment()) }
 
 func (a *API) pay(w http.ResponseWriter, r *http.Request, t courier.Token) error {
 	return a.money(w, r, t, func(id uuid.UUID, p courier.Payment) (courier.Delivery, error) {
@@ -54,10 +48,8 @@ func (a *API) money(w http.ResponseWriter, r *http.Request, t courier.Token, rec
 	if err := readJSON(r, &body); err != nil {
 		return err
 	}
-	p, err := body.payment(t)
-	if err != nil {
-		return err
-	}
+	p := body.payment()
+	p.RecordedBy = t.Name
 	d, err := record(id, p)
 	if err != nil {
 		return err
@@ -84,15 +76,12 @@ func (a *API) withReason(w http.ResponseWriter, r *http.Request, t courier.Token
 		return err
 	}
 	var in struct {
-		Reason string `json:"reason"`
+		Reason string `json:"reason" need:"请填写原因"`
 	}
 	if err := readJSON(r, &in); err != nil {
 		return err
 	}
-	if in.Reason = strings.TrimSpace(in.Reason); in.Reason == "" {
-		return courier.Faults{reasonMissing}
-	}
-	d, err := do(id, in.Reason)
+	d, err := do(id, strings.TrimSpace(in.Reason))
 	if err != nil {
 		return err
 	}
@@ -100,7 +89,20 @@ func (a *API) withReason(w http.ResponseWriter, r *http.Request, t courier.Token
 	return nil
 }
 
-var reasonMissing = courier.Fault{Field: "reason", Code: "required", Detail: "请填写原因"}
+// addressBody is where the envelope is to go, as posted.
+type addressBody struct {
+	Reason   string       `json:"reason" need:"请填写原因"`
+	Province string       `json:"province"`
+	City     string       `json:"city"`
+	County   string       `json:"county"`
+	Address  vault.Secret `json:"address"`
+}
+
+func (b *addressBody) place() courier.Recipient {
+	return courier.Recipient{Province: b.Province, City: b.City, County: b.County, Address: b.Address}
+}
+
+func (b *addressBody) check() courier.Faults { return courier.CheckDestination(b.place()) }
 
 // address corrects where the envelope goes, before it is ordered.
 func (a *API) address(w http.ResponseWriter, r *http.Request, t courier.Token) error {
@@ -108,20 +110,11 @@ func (a *API) address(w http.ResponseWriter, r *http.Request, t courier.Token) e
 	if err != nil {
 		return err
 	}
-	var in struct {
-		Reason   string       `json:"reason"`
-		Province string       `json:"province"`
-		City     string       `json:"city"`
-		County   string       `json:"county"`
-		Address  vault.Secret `json:"address"`
-	}
+	var in addressBody
 	if err := readJSON(r, &in); err != nil {
 		return err
 	}
-	if strings.TrimSpace(in.Reason) == "" {
-		return courier.Faults{reasonMissing}
-	}
-	d, err := a.service.ChangeAddress(r.Context(), id, courier.Recipient{Province: in.Province, City: in.City, County: in.County, Address: in.Address}, in.Reason, t.Name)
+	d, err := a.service.ChangeAddress(r.Context(), id, in.place(), in.Reason, t.Name)
 	if err != nil {
 		return err
 	}

@@ -176,6 +176,9 @@ func (a *API) guard(h handler, scopes []string) http.Handler {
 			err = a.limit.allow(w, t)
 		}
 		if err == nil {
+			err = readable(r)
+		}
+		if err == nil {
 			err = h(w, r, t)
 		}
 		if err != nil {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"strings"
 
 	"emsd/cmd/emsd/internal/web"
 	"emsd/courier"
@@ -36,20 +35,11 @@ func (a *API) closeCase(w http.ResponseWriter, r *http.Request, t courier.Token)
 		return err
 	}
 	var in struct {
-		Outcome string `json:"outcome"`
-		Why     string `json:"why"`
+		Outcome string `json:"outcome" need:"请填写处理结果"`
+		Why     string `json:"why" need:"请填写原因"`
 	}
 	if err := readJSON(r, &in); err != nil {
 		return err
-	}
-	var faults courier.Faults
-	for field, v := range map[string]string{"outcome": in.Outcome, "why": in.Why} {
-		if strings.TrimSpace(v) == "" {
-			faults = append(faults, courier.Fault{Field: field, Code: "required", Detail: "请填写处理结果和原因"})
-		}
-	}
-	if len(faults) > 0 {
-		return faults
 	}
 	c, err := a.service.CloseCase(r.Context(), id, in.Outcome, t.Name, in.Why)
 	if err != nil {

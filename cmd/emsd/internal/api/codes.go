@@ -79,12 +79,12 @@ var firstScan = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 // decide records what a code means. With dry_run it only tells what would change.
 func (a *API) decide(w http.ResponseWriter, r *http.Request, t courier.Token) error {
 	var in struct {
-		Code      string    `json:"code"`
+		Code      string    `json:"code" need:"请填写代码"`
 		Name      string    `json:"name"`
-		Meaning   string    `json:"meaning"`
+		Meaning   string    `json:"meaning" need:"请填写含义"`
 		Sentence  string    `json:"sentence"`
 		ValidFrom time.Time `json:"valid_from"`
-		Reason    string    `json:"reason"`
+		Reason    string    `json:"reason" need:"请填写原因"`
 		DryRun    bool      `json:"dry_run"`
 	}
 	if err := readJSON(r, &in); err != nil {

@@ -1,15 +1,10 @@
 package api
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
-	"reflect"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"emsd/cmd/emsd/internal/web"
 	"emsd/courier"
@@ -146,7 +141,7 @@ func (a *API) label(w http.ResponseWriter, r *http.Request, t courier.Token) err
 // quote tells the fee for a destination.
 func (a *API) quote(w http.ResponseWriter, r *http.Request, t courier.Token) error {
 	var in struct {
-		Province string `json:"province"`
+		Province string `json:"province" need:"请填写省级行政区全称，例如 北京市"`
 		WeightG  int    `json:"weight_g"`
 	}
 	if err := readJSON(r, &in); err != nil {
@@ -162,57 +157,6 @@ func (a *API) quote(w http.ResponseWriter, r *http.Request, t courier.Token) err
 		FeeFen   int64  `json:"fee_fen"`
 	}{in.Province, fee.Zone, fee.Fen})
 	return nil
-}
-
-// readJSON reads one object and refuses fields that the call does not know, by name.
-func readJSON(r *http.Request, v any) error {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return err
-	}
-	if !utf8.Valid(body) {
-		return web.NewProblem(http.StatusBadRequest, "not_utf8", "请求内容不是有效的 UTF-8 文本")
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return jsonProblem(err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return web.NewProblem(http.StatusBadRequest, "malformed_json", "JSON 对象之后还有多余内容")
-	}
-	return nil
-}
-
-func jsonProblem(err error) error {
-	if typ, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return courier.Faults{{Field: typ.Field, Code: "type", Detail: "类型不对，应为" + kindName(typ.Type)}}
-	}
-	if name, ok := unknownField(err); ok {
-		return courier.Faults{{Field: name, Code: "unknown_field", Detail: "没有这个字段，请核对名称"}}
-	}
-	return web.NewProblem(http.StatusBadRequest, "malformed_json", "请求内容不是完整的 JSON 对象")
-}
-
-// kindName names a type as people who write JSON know it.
-func kindName(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Int, reflect.Int64:
-		return "整数"
-	case reflect.Bool:
-		return " true 或 false"
-	}
-	return "文本"
-}
-
-// unknownField finds the name in encoding/json's text, which has no type for this error.
-func unknownField(err error) (string, bool) {
-	const prefix = `json: unknown field "`
-	text := err.Error()
-	if len(text) <= len(prefix) || text[:len(prefix)] != prefix {
-		return "", false
-	}
-	return text[len(prefix) : len(text)-1], true
 }
 
 func intParam(s string, fallback, low, high int) (int, error) {

@@ -37,7 +37,7 @@ func (a *API) handOver(w http.ResponseWriter, r *http.Request, t courier.Token) 
 	}
 	var in struct {
 		Reason string `json:"reason"`
-		At     string `json:"at"`
+		At     string `json:"at" moment:"true"`
 	}
 	if err := readJSON(r, &in); err != nil {
 		return err
@@ -63,8 +63,8 @@ type handOverView struct {
 // handOverAll records a list of scanned envelopes, with a result for each.
 func (a *API) handOverAll(w http.ResponseWriter, r *http.Request, t courier.Token) error {
 	var in struct {
-		WaybillNos []string `json:"waybill_nos"`
-		At         string   `json:"at"`
+		WaybillNos []string `json:"waybill_nos" need:"请扫描或填写至少一个运单号"`
+		At         string   `json:"at" moment:"true"`
 	}
 	if err := readJSON(r, &in); err != nil {
 		return err

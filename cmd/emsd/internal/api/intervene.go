@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"strings"
 
 	"emsd/cmd/emsd/internal/web"
 	"emsd/courier"
@@ -50,28 +49,38 @@ func viewIntervention(i courier.Intervention) interventionView {
 		Reason: i.Reason, Detail: i.Detail}
 }
 
+// interveneBody is what EMS is to do, as posted; the address belongs to a readdressing.
+type interveneBody struct {
+	Kind     string       `json:"kind" need:"应为以下之一：readdress、withdraw、urge、redeliver" oneof:"readdress withdraw urge redeliver"`
+	Reason   string       `json:"reason" need:"请填写原因"`
+	Province string       `json:"province"`
+	City     string       `json:"city"`
+	County   string       `json:"county"`
+	Address  vault.Secret `json:"address"`
+}
+
+func (b *interveneBody) place() courier.Recipient {
+	return courier.Recipient{Province: b.Province, City: b.City, County: b.County, Address: b.Address}
+}
+
+func (b *interveneBody) check() courier.Faults {
+	if b.Kind != courier.InterveneReaddress {
+		return nil
+	}
+	return courier.CheckDestination(b.place())
+}
+
 // intervene has EMS do something with an envelope that it has.
 func (a *API) intervene(w http.ResponseWriter, r *http.Request, t courier.Token) error {
 	id, err := pathID(r)
 	if err != nil {
 		return err
 	}
-	var in struct {
-		Kind     string       `json:"kind"`
-		Reason   string       `json:"reason"`
-		Province string       `json:"province"`
-		City     string       `json:"city"`
-		County   string       `json:"county"`
-		Address  vault.Secret `json:"address"`
-	}
+	var in interveneBody
 	if err := readJSON(r, &in); err != nil {
 		return err
 	}
-	if strings.TrimSpace(in.Reason) == "" {
-		return courier.Faults{reasonMissing}
-	}
-	to := courier.Recipient{Province: in.Province, City: in.City, County: in.County, Address: in.Address}
-	i, err := a.service.Intervene(r.Context(), id, in.Kind, to, in.Reason, t.Name)
+	i, err := a.service.Intervene(r.Context(), id, in.Kind, in.place(), in.Reason, t.Name)
 	if err != nil {
 		return err
 	}
@@ -90,14 +99,11 @@ func (a *API) closeIntervention(w http.ResponseWriter, r *http.Request, t courie
 		return courier.ErrNotFound
 	}
 	var in struct {
-		Result string `json:"result"`
-		Reason string `json:"reason"`
+		Result string `json:"result" need:"应为以下之一：done、failed" oneof:"done failed"`
+		Reason string `json:"reason" need:"请填写原因"`
 	}
 	if err := readJSON(r, &in); err != nil {
 		return err
-	}
-	if strings.TrimSpace(in.Reason) == "" {
-		return courier.Faults{reasonMissing}
 	}
 	i, err := a.service.CloseIntervention(r.Context(), id, intervention, in.Result, in.Reason, t.Name)
 	if err != nil {

@@ -5,8 +5,10 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"emsd/cmd/emsd/internal/web"
 	"emsd/courier"
@@ -34,6 +36,19 @@ func extend(w http.ResponseWriter, more time.Duration) {
 	rc, now := http.NewResponseController(w), time.Now()
 	rc.SetReadDeadline(now.Add(readWithin + more))
 	rc.SetWriteDeadline(now.Add(writeWithin + more))
+}
+
+// readable refuses parameters that no database takes as text.
+func readable(r *http.Request) error {
+	for name, values := range r.URL.Query() {
+		if v := strings.Join(values, ""); !utf8.ValidString(name+v) || strings.Contains(name+v, "\x00") {
+			return badParam(courier.ShownName(name), "不是有效的 UTF-8 文本")
+		}
+	}
+	if key := r.Header.Get("Idempotency-Key"); !utf8.ValidString(key) {
+		return badParam("Idempotency-Key", "不是有效的 UTF-8 文本")
+	}
+	return nil
 }
 
 // A limiter bounds the calls of each token; a zero rate does not.

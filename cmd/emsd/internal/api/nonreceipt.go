@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"strings"
 
 	"emsd/courier"
 
@@ -32,10 +31,10 @@ func viewNonReceipt(n courier.NonReceipt) nonReceiptView {
 // notReceived records that an envelope did not arrive.
 func (a *API) notReceived(w http.ResponseWriter, r *http.Request, t courier.Token) error {
 	var in struct {
-		SaidBy string `json:"said_by"`
-		Reason string `json:"reason"`
+		SaidBy string `json:"said_by" need:"应为以下之一：resident、clerk" oneof:"resident clerk"`
+		Reason string `json:"reason" need:"请填写原因"`
 	}
-	return a.missing(w, r, &in, &in.Reason, func(id uuid.UUID) (courier.View, error) {
+	return a.missing(w, r, &in, func(id uuid.UUID) (courier.View, error) {
 		return a.service.ReportNotReceived(r.Context(), id, in.SaidBy, in.Reason, t.Name)
 	})
 }
@@ -43,10 +42,10 @@ func (a *API) notReceived(w http.ResponseWriter, r *http.Request, t courier.Toke
 // endNotReceived says how a report ended: found, resent or lost.
 func (a *API) endNotReceived(w http.ResponseWriter, r *http.Request, t courier.Token) error {
 	var in struct {
-		Outcome string `json:"outcome"`
-		Reason  string `json:"reason"`
+		Outcome string `json:"outcome" need:"应为以下之一：found、resent、lost" oneof:"found resent lost"`
+		Reason  string `json:"reason" need:"请填写原因"`
 	}
-	return a.missing(w, r, &in, &in.Reason, func(id uuid.UUID) (courier.View, error) {
+	return a.missing(w, r, &in, func(id uuid.UUID) (courier.View, error) {
 		return a.service.EndNotReceived(r.Context(), id, in.Outcome, in.Reason, t.Name)
 	})
 }
@@ -54,24 +53,21 @@ func (a *API) endNotReceived(w http.ResponseWriter, r *http.Request, t courier.T
 // declareLost gives up an envelope that is not to be found.
 func (a *API) declareLost(w http.ResponseWriter, r *http.Request, t courier.Token) error {
 	var in struct {
-		Reason string `json:"reason"`
+		Reason string `json:"reason" need:"请填写原因"`
 	}
-	return a.missing(w, r, &in, &in.Reason, func(id uuid.UUID) (courier.View, error) {
+	return a.missing(w, r, &in, func(id uuid.UUID) (courier.View, error) {
 		return a.service.DeclareLost(r.Context(), id, in.Reason, t.Name)
 	})
 }
 
-// missing reads what was posted about a missing envelope, which needs a reason, and answers with what do made of it.
-func (a *API) missing(w http.ResponseWriter, r *http.Request, in any, reason *string, do func(uuid.UUID) (courier.View, error)) error {
+// missing reads what was posted about a missing envelope, and answers with what do made of it.
+func (a *API) missing(w http.ResponseWriter, r *http.Request, in any, do func(uuid.UUID) (courier.View, error)) error {
 	id, err := pathID(r)
 	if err != nil {
 		return err
 	}
 	if err := readJSON(r, in); err != nil {
 		return err
-	}
-	if strings.TrimSpace(*reason) == "" {
-		return courier.Faults{reasonMissing}
 	}
 	v, err := do(id)
 	return answerAll(w, v, err)

@@ -3,7 +3,6 @@ package api
 import (
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"emsd/cmd/emsd/internal/web"
@@ -47,8 +46,8 @@ func viewReturn(r courier.Return) returnView {
 // receiveReturn takes in an envelope by the barcode on it.
 func (a *API) receiveReturn(w http.ResponseWriter, r *http.Request, t courier.Token) error {
 	var in struct {
-		WaybillNo string `json:"waybill_no"`
-		Shelf     string `json:"shelf"`
+		WaybillNo string `json:"waybill_no" need:"请扫描面单上的运单号"`
+		Shelf     string `json:"shelf" need:"请填写架位号，例如 A-12"`
 	}
 	if err := readJSON(r, &in); err != nil {
 		return err
@@ -100,7 +99,7 @@ func (a *API) moveReturn(w http.ResponseWriter, r *http.Request, t courier.Token
 		return err
 	}
 	var in struct {
-		Shelf string `json:"shelf"`
+		Shelf string `json:"shelf" need:"请填写架位号，例如 A-12"`
 	}
 	if err := readJSON(r, &in); err != nil {
 		return err
@@ -116,8 +115,8 @@ func (a *API) dispose(w http.ResponseWriter, r *http.Request, t courier.Token) e
 		return err
 	}
 	var in struct {
-		How    string `json:"how"`
-		Reason string `json:"reason"`
+		How    string `json:"how" need:"应为以下之一：sent_back、destroyed" oneof:"sent_back destroyed"`
+		Reason string `json:"reason" need:"请填写原因"`
 	}
 	if err := readJSON(r, &in); err != nil {
 		return err
@@ -133,10 +132,10 @@ func (a *API) pickUp(w http.ResponseWriter, r *http.Request, t courier.Token) er
 		return err
 	}
 	var in struct {
-		Who         string       `json:"who"`
-		IDDocument  string       `json:"id_document"`
+		Who         string       `json:"who" need:"应为以下之一：holder、agent" oneof:"holder agent"`
+		IDDocument  string       `json:"id_document" need:"请填写查验的身份证件" oneof:"resident_id temporary_id household_book police_certificate passport travel_permit"`
 		AgentName   vault.Secret `json:"agent_name"`
-		At          string       `json:"at"`
+		At          string       `json:"at" moment:"true"`
 		Reason      string       `json:"reason"`
 		PermitValid bool         `json:"permit_valid"`
 	}
@@ -156,10 +155,10 @@ func (a *API) pickUp(w http.ResponseWriter, r *http.Request, t courier.Token) er
 type redispatchBody struct {
 	Consent struct {
 		Source        string `json:"source"`
-		At            string `json:"at"`
+		At            string `json:"at" moment:"true"`
 		NoticeVersion string `json:"notice_version"`
-	} `json:"consent"`
-	PaymentMethod string `json:"payment_method"`
+	} `json:"consent" need:"重新寄递须有申请人在退回之后的同意（来源与时间）"`
+	PaymentMethod string `json:"payment_method" need:"应为以下之一：prepaid、collect"`
 	Recipient     *struct {
 		Phone    vault.Secret `json:"phone"`
 		Province string       `json:"province"`
@@ -167,7 +166,7 @@ type redispatchBody struct {
 		County   string       `json:"county"`
 		Address  vault.Secret `json:"address"`
 	} `json:"recipient"`
-	Reason      string `json:"reason"`
+	Reason      string `json:"reason" need:"请填写原因"`
 	PermitValid bool   `json:"permit_valid"`
 }
 
@@ -180,9 +179,6 @@ func (a *API) redispatch(w http.ResponseWriter, r *http.Request, t courier.Token
 	var in redispatchBody
 	if err := readJSON(r, &in); err != nil {
 		return err
-	}
-	if strings.TrimSpace(in.Reason) == "" {
-		return courier.Faults{reasonMissing}
 	}
 	again := courier.Redispatch{Consent: courier.Consent{Source: in.Consent.Source, NoticeVersion: in.Consent.NoticeVersion},
 		PaymentMethod: in.PaymentMethod, PermitValid: in.PermitValid}

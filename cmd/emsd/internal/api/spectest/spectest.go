@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -124,7 +125,7 @@ func (t *Transport) hold(r *http.Request, body []byte, res *http.Response, answe
 	if f.route == nil {
 		return unrouted(res, answer)
 	}
-	in := &openapi3filter.RequestValidationInput{Request: r.Clone(r.Context()), QueryParams: r.URL.Query(), Route: f.route, PathParams: f.params,
+	in := &openapi3filter.RequestValidationInput{Request: r.Clone(r.Context()), QueryParams: given(r.URL.Query()), Route: f.route, PathParams: f.params,
 		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true, SkipSettingDefaults: true}}
 	if res.StatusCode < 300 {
 		if len(body) > 0 {
@@ -147,6 +148,16 @@ func (t *Transport) hold(r *http.Request, body []byte, res *http.Response, answe
 		return listed(in.Route.Operation, res.StatusCode, answer)
 	}
 	return nil
+}
+
+// given leaves out parameters without a value, which count as not given.
+func given(q url.Values) url.Values {
+	for name, values := range q {
+		if len(values) == 1 && values[0] == "" {
+			delete(q, name)
+		}
+	}
+	return q
 }
 
 // unrouted says what may be answered where the document has no call.
