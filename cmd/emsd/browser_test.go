@@ -274,3 +274,8 @@ func (b *tab) look(dir, name string) {
 	}
 	b.do(chromedp.EmulateViewport(1366, 900))
 }
+
+func (b *tab) title() string { b.t.Helper(); return ask(b, chromedp.Title()) }
+
+// openDetails opens what a page keeps folded, as a person does before filling in a form.
+var openDetails = chromedp.Evaluate[chromedp.Void](`document.querySelectorAll("details").forEach((d) => d.open = true)`)

@@ -169,11 +169,17 @@ func (s *Staff) UnmaskedUntil(ctx context.Context, sess Session, delivery uuid.U
 	return until, nil
 }
 
-// Record audits something that a person looked at or took out, where nothing else is written.
-func (s *Staff) Record(ctx context.Context, u User, action, object string, detail map[string]string) error {
-	return courier.InTx(ctx, s.db, func(tx *sqlx.Tx) error {
-		return audit.Append(ctx, tx, audit.Entry{At: s.clock.Now(), Actor: u.Actor(), Action: action, Object: object, Detail: detail})
-	})
+// Record audits something that a person looked at or took out, where nothing else is written: one entry for each object,
+// one without an object if there is none.
+func (s *Staff) Record(ctx context.Context, u User, action string, detail map[string]string, objects ...string) error {
+	entries := make([]audit.Entry, 0, max(1, len(objects)))
+	for _, object := range objects {
+		entries = append(entries, audit.Entry{At: s.clock.Now(), Actor: u.Actor(), Action: action, Object: object, Detail: detail})
+	}
+	if len(objects) == 0 {
+		entries = append(entries, audit.Entry{At: s.clock.Now(), Actor: u.Actor(), Action: action, Detail: detail})
+	}
+	return courier.InTx(ctx, s.db, func(tx *sqlx.Tx) error { return audit.Append(ctx, tx, entries...) })
 }
 
 // Purge forgets sessions and tries that have long ended.

@@ -60,6 +60,7 @@ type Parts struct {
 	Timeline *tracking.Reader
 	Hints    *tracking.Hints
 	History  *tracking.History
+	Messages *notify.Reader
 	Uploads  *intake.Uploads
 	Refusals *notify.Refusals
 	Clock    courier.Clock
@@ -96,6 +97,9 @@ func (c *Console) pages() []page {
 	return slices.Concat(
 		c.accountPages(),
 		c.todayPages(),
+		c.queuePages(),
+		c.deliveryPages(),
+		c.deliveryActions(),
 		c.importPages(),
 		c.settingsPages(),
 		c.auditPages(),

@@ -17,6 +17,7 @@ type menuItem struct {
 // menu lists the pages that are always at hand, in the order of a working day.
 var menu = []menuItem{
 	{Path: "/console/", Name: "今日", action: staff.ReadToday},
+	{Path: "/console/queue", Name: "寄递队列", action: staff.ReadQueue},
 	{Path: "/console/imports", Name: "导入", action: staff.Import},
 	{Path: "/console/settings", Name: "设置", action: staff.ReadSettings},
 	{Path: "/console/audit", Name: "审计", action: staff.ReadAudit},

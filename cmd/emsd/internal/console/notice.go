@@ -13,4 +13,10 @@ var notices = map[string]string{
 	"number_stopped":      "该号码已停发。",
 	"number_lifted":       "该号码已恢复发送。",
 	"second_factor":       "动态口令已启用。",
+
+	"unmasked": "个人信息显示 5 分钟，到时自动遮盖。", "masked": "个人信息已遮盖。",
+	"paid": "付款已登记。", "refunded": "退款已登记。", "cancelled": "已取消，或已向邮政申请取消。", "retried": "已重新下单。", "address": "新地址已登记。",
+	"handed_over": "交寄已登记。", "not_received": "已登记“未收到”，请按事项办理。", "intervened": "已登记，请留意结果。", "intervention_closed": "结果已登记。",
+	"redispatched": "已建立新的寄递。", "asked": "已请邮政查询，结果几秒后可见。", "proposed": "已提请复核，请另一位复核主管确认。",
+	"proposal_confirmed": "已同意并办理。", "proposal_rejected": "已退回，未作任何变更。", "proposal_withdrawn": "已撤回。",
 }

@@ -17,25 +17,31 @@ var beijing = time.FixedZone("Asia/Shanghai", 8*60*60)
 
 // words are the functions of templates.
 var words = template.FuncMap{
-	"date":       func(t time.Time) string { return beijingTime(t, "2006-01-02") },
-	"moment":     func(t time.Time) string { return beijingTime(t, "2006-01-02 15:04") },
-	"clock":      func(t time.Time) string { return beijingTime(t, "15:04:05") },
-	"stamp":      func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"yuan":       yuan,
-	"status":     func(s courier.Status) string { return known(statusWords, s) },
-	"case":       func(k courier.CaseKind) string { return known(caseWords, k) },
-	"role":       func(r staff.Role) string { return known(roleWords, r) },
-	"actor":      actor,
-	"maskName":   vault.MaskName,
-	"maskPhone":  vault.MaskPhone,
-	"maskID":     vault.MaskID,
-	"reveal":     vault.Secret.Reveal,
-	"statuses":   func() []courier.Status { return courier.Statuses },
-	"roles":      func() []staff.Role { return staff.Roles },
-	"short":      func(id fmt.Stringer) string { return id.String()[:8] },
-	"minutes":    func(d time.Duration) int { return int(d.Minutes()) },
-	"sentence":   func(rule string) string { return courier.Sentences[rule] },
-	"dashIfNone": func(s string) string { return orDash(s) },
+	"date":         func(t time.Time) string { return beijingTime(t, "2006-01-02") },
+	"moment":       func(t time.Time) string { return beijingTime(t, "2006-01-02 15:04") },
+	"clock":        func(t time.Time) string { return beijingTime(t, "15:04:05") },
+	"stamp":        func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"yuan":         yuan,
+	"status":       func(s courier.Status) string { return known(statusWords, s) },
+	"case":         func(k courier.CaseKind) string { return known(caseWords, k) },
+	"verdictClass": func(x courier.Verdict) string { return verdictClasses[x] },
+	"verdict":      func(x courier.Verdict) string { return known(verdictWords, x) },
+	"proposal":     proposalTitle,
+	"intervene":    func(k string) string { return known(interveneWords, k) },
+	"intervention": func(k string) string { return known(interventionStates, k) },
+	"business":     func(k string) string { return known(factWords, k) },
+	"role":         func(r staff.Role) string { return known(roleWords, r) },
+	"actor":        actor,
+	"maskName":     vault.MaskName,
+	"maskPhone":    vault.MaskPhone,
+	"maskID":       vault.MaskID,
+	"reveal":       vault.Secret.Reveal,
+	"statuses":     func() []courier.Status { return courier.Statuses },
+	"roles":        func() []staff.Role { return staff.Roles },
+	"short":        func(id fmt.Stringer) string { return id.String()[:8] },
+	"minutes":      func(d time.Duration) int { return int(d.Minutes()) },
+	"sentence":     func(rule string) string { return courier.Sentences[rule] },
+	"dashIfNone":   func(s string) string { return orDash(s) },
 
 	"upload":      func(state string) string { return known(uploadWords, state) },
 	"stationKind": func(kind string) string { return known(stationWords, kind) },
@@ -124,7 +130,14 @@ var auditWords = map[string]string{
 	"token.create": "新增令牌", "token.revoke": "吊销令牌", "policy.open": "开放规定", "policy.end": "截止规定", "tariff.add": "新增资费", "station.save": "保存受理点",
 	"do_not_send.add": "停发号码", "do_not_send.lift": "恢复号码", "upload.add": "上传文件", "upload.load": "导入文件", "upload.discard": "放弃文件", "upload.bad_rows": "下载问题行",
 	"case.close": "办结工单", "code.decide": "认定物流代码", "handover": "交寄", "refund": "退费", "redispatch": "再次寄递", "return.receive": "退件入柜", "return.pick_up": "退件领取",
-	"intervene.close": "在途干预办结",
+	"intervene.close": "在途干预办结", "cancel": "取消", "retry": "重新下单", "address": "更改地址", "not_received": "登记未收到", "declare_lost": "登记遗失",
+	"intervene.readdress": "在途改址", "intervene.withdraw": "撤回邮件", "intervene.urge": "催促投递", "intervene.redeliver": "请求再投",
+	"not_received.found": "“未收到”办结：已找到", "not_received.resent": "“未收到”办结：重新投递", "not_received.lost": "“未收到”办结：遗失",
+	"propose.declare_lost": "提请登记遗失", "propose.not_received": "提请办结“未收到”", "propose.pack_mismatch": "提请放行装袋不符",
+	"proposal.confirmed": "复核同意", "proposal.rejected": "复核不同意", "proposal.withdrawn": "撤回提请", "ask_ems": "请邮政查询",
+	"delivery.accept": "收到申请", "delivery.accept_many": "收到一批申请", "delivery.seen": "接口查看完整信息", "payment.record": "登记付款",
+	"search.person": "按手机号或身份证号查找", "queue.export": "导出队列", "user.password_changed": "更改自己的密码", "user.second_factor": "启用动态口令",
+	"sign_in.code_failed": "动态口令错误", "user.recovery_code_used": "使用备用码登录", "user.keep_password": "保留初始密码",
 }
 
 var refusalWords = map[string]string{"reply": "回复短信", "wrong_person": "号码不是本人", "clerk": "工作人员"}
@@ -139,4 +152,17 @@ var tokenScopes = []tokenScope{
 
 var roleWords = map[staff.Role]string{
 	staff.Counter: "窗口人员", staff.BackOffice: "后台人员", staff.Supervisor: "复核主管", staff.Administrator: "管理员", staff.Auditor: "审计人员",
+}
+
+var verdictWords = map[courier.Verdict]string{
+	courier.MayNot: "不能寄递", courier.MayWhen: "暂不能寄", courier.MaySend: "可以寄递", courier.Stuck: "须先处理", courier.IsSent: "已寄出", courier.NotAny: "已停止",
+}
+
+// verdictClasses are the colours of the tags; the words say the same without them.
+var verdictClasses = map[courier.Verdict]string{courier.MayNot: "bad", courier.MayWhen: "warn", courier.MaySend: "good", courier.Stuck: "bad"}
+
+var factWords = map[string]string{
+	courier.Exchange: "卡换证", courier.Extension: "延期签注", courier.Change: "信息变更", courier.RoutePoliceStation: "派出所", courier.RouteOnline: "网上申请",
+	courier.RouteRegistrationStation: "流管站", "residence": "合法稳定住所", "employment": "合法稳定就业", "study": "连续就读", courier.Prepaid: "预付",
+	courier.Collect: "到付（收件时付）",
 }

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"emsd/courier"
+	"emsd/courier/staff"
+
+	"github.com/chromedp/chromedp"
+	"github.com/google/uuid"
+)
+
+func TestADeliveryIsShownWholeAndUnmaskedForAWhile(t *testing.T) {
+	t.Parallel()
+	d := start(t, setup{env: []string{withoutFactor}})
+	delivery := d.ordered(1)
+	c := d.clerk(staff.BackOffice, "")
+	path := "/console/deliveries/" + delivery
+	name := "欧阳测试" + string(rune('一'+1))
+	page := c.page(path, "待交寄", "欧**", "139****0001", "申请人选择寄递", "收到 ", "微信", "向邮政下单：邮政已确认", "申请人看到的", "正在等待邮政揽收", "下次查询邮政")
+	for _, secret := range []string{name, "13900010001", idNumber(1), "试验胡同2号院"} {
+		if strings.Contains(page, secret) {
+			t.Errorf("the masked page shows %s", secret)
+		}
+	}
+	b := newTab(t, d.api).cookies(c)
+	b.open(path)
+	b.accessible("delivery")
+	b.look(shots(t), "delivery")
+	b.do(openDetails)
+	b.fill("#reason-unmask", "申请人来电核对地址")
+	b.click(`form[action$="/unmask"] button`)
+	b.sees("正在显示完整信息")
+	for _, secret := range []string{name, "13900010001", idNumber(1), "试验胡同2号院"} {
+		b.sees(secret)
+	}
+	b.accessible("delivery unmasked")
+	b.sees("查看个人信息") // the look itself stands in the timeline, with its reason
+	b.sees("申请人来电核对地址")
+	other := d.clerk(staff.BackOffice, "")
+	if strings.Contains(other.page(path), name) {
+		t.Error("another session sees what one has unmasked")
+	}
+	b.click(`form[action$="/mask"] button`)
+	b.sees("个人信息已遮盖")
+	if strings.Contains(c.page(path), name) {
+		t.Error("still shown after it was masked")
+	}
+	c.done(path+"/unmask", "reason", "再核对")
+	if _, err := d.app.db.Exec(`UPDATE unmaskings SET until = $1`, time.Now().Add(-time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(c.page(path), name) {
+		t.Error("still shown when the time is over")
+	}
+	if r := c.post(path+"/unmask", "reason", "  "); r.status != http.StatusUnprocessableEntity {
+		t.Errorf("without a reason: %s", r)
+	}
+	b.confirm(true)
+	b.do(openDetails)
+	b.fill("#reason-cancel", "申请人要求自取")
+	b.do(chromedp.Click("#sure-cancel"))
+	b.click(`form[action$="/cancel"] button`)
+	b.sees("已取消，或已向邮政申请取消")
+	until(t, 20*time.Second, "cancelled", func() bool { return d.status(delivery) == "cancelled" })
+	b.quietly()
+}
+
+func TestAnActionNeedsItsBoxAndItsReason(t *testing.T) {
+	t.Parallel()
+	d := start(t, setup{env: []string{withoutFactor}})
+	v := d.accept(permit(1))
+	c := d.clerk(staff.BackOffice, "")
+	path := "/console/deliveries/" + id(v)
+	for _, fields := range [][]string{{"reason", "原因"}, {"sure", "1"}, {"sure", "1", "reason", strings.Repeat("长", 201)}} {
+		if r := c.post(path+"/cancel", fields...); r.status != http.StatusUnprocessableEntity {
+			t.Errorf("%v: %s", fields, r)
+		}
+	}
+	if got := d.status(id(v)); got != "awaiting_payment" {
+		t.Fatalf("it became %s", got)
+	}
+	fee := v["fee_fen"].(float64)
+	if r := c.post(path+"/pay", "sure", "1", "reason", "窗口收现金", "amount", "1e9", "method", "cash", "transaction_no", "SJ-1"); r.status != http.StatusUnprocessableEntity {
+		t.Errorf("an odd amount: %s", r)
+	}
+	c.done(path+"/pay", "sure", "1", "reason", "窗口收现金", "amount", yuanText(int(fee)), "method", "cash", "transaction_no", "SJ-1")
+	until(t, 20*time.Second, "ordered", func() bool { return d.status(id(v)) == "ordered" })
+	c.done(path+"/handover", "sure", "1", "reason", "交给揽收员")
+	c.done(path+"/ask", "sure", "1", "reason", "申请人催问")
+	c.page(path, "已交给邮政揽收人员", "请邮政查询", c.user.Name)
+	if r := c.post("/console/deliveries/"+uuid.NewString()+"/cancel", "sure", "1", "reason", "原因"); r.status != http.StatusNotFound {
+		t.Errorf("a delivery that is not there: %s", r)
+	}
+}
+
+func yuanText(fen int) string {
+	return strings.TrimSuffix(strings.TrimSuffix(time.Duration(fen*int(time.Second)/100).String(), "s"), ".00")
+}
+
+func TestALossNeedsTwoPersons(t *testing.T) {
+	t.Parallel()
+	d := start(t, setup{env: []string{withoutFactor}})
+	delivery := d.ordered(1)
+	if _, err := d.app.service.HandOver(t.Context(), uuid.MustParse(delivery), time.Time{}, "", "test"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.app.db.Exec(`INSERT INTO cases (id, delivery_id, kind, opened_at, due_at, next_action) VALUES (gen_random_uuid(), $1, 'stalled', now(), now(), '向邮政查询')`, delivery); err != nil {
+		t.Fatal(err)
+	}
+	path := "/console/deliveries/" + delivery
+	back, boss, second := d.clerk(staff.BackOffice, ""), d.clerk(staff.Supervisor, ""), d.clerk(staff.Supervisor, "")
+	boss.done(path+"/propose", "kind", "declare_lost", "sure", "1", "reason", "邮政确认遗失")
+	var proposal string
+	if err := d.app.db.Get(&proposal, `SELECT id FROM proposals`); err != nil {
+		t.Fatal(err)
+	}
+	boss.page(path, "等待复核：登记遗失", "须由另一位复核主管确认")
+	if r := back.post("/console/proposals/" + proposal + "/confirm"); r.status != http.StatusForbidden {
+		t.Errorf("a back office clerk confirms: %s", r)
+	}
+	if r := boss.post("/console/proposals/" + proposal + "/confirm"); r.status != http.StatusConflict {
+		t.Errorf("who proposed confirms: %s", r)
+	}
+	if got := d.status(delivery); got == "lost" {
+		t.Fatal("lost by one person")
+	}
+	second.page(path, "同意并办理")
+	second.done("/console/proposals/"+proposal+"/confirm", "why", "已电话核实")
+	if got := d.status(delivery); got != "lost" {
+		t.Errorf("after the second person it is %s", got)
+	}
+	second.page(path, "复核同意：登记遗失", "已电话核实")
+}
+
+// TestNobodyReachesAnotherStationsPermits tries every page of one delivery, and every form, with an id that exists.
+func TestNobodyReachesAnotherStationsPermits(t *testing.T) {
+	t.Parallel()
+	d := start(t, setup{env: []string{withoutFactor}})
+	delivery := d.ordered(1) // of station 110102001
+	if _, err := d.app.db.Exec(`INSERT INTO cases (id, delivery_id, kind, opened_at, due_at, next_action) VALUES (gen_random_uuid(), $1, 'stalled', now(), now(), '向邮政查询')`, delivery); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.app.service.HandOver(t.Context(), uuid.MustParse(delivery), time.Time{}, "", "test"); err != nil {
+		t.Fatal(err)
+	}
+	p, err := d.app.service.Propose(t.Context(), uuid.MustParse(delivery), courier.ProposeLost, nil, "找不到", "staff:somebody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := func() (n int) {
+		if err := d.app.db.Get(&n, `SELECT count(*) FROM events WHERE delivery_id = $1`, delivery); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := events()
+	path := "/console/deliveries/" + delivery
+	forms := []string{path + "/unmask", path + "/mask", path + "/pay", path + "/refund", path + "/cancel", path + "/retry", path + "/address", path + "/handover",
+		path + "/not-received", path + "/intervene", path + "/interventions/" + uuid.NewString(), path + "/redispatch", path + "/ask", path + "/propose",
+		"/console/proposals/" + p.ID.String() + "/confirm", "/console/proposals/" + p.ID.String() + "/reject", "/console/proposals/" + p.ID.String() + "/withdraw"}
+	fields := []string{"sure", "1", "reason", "试试", "why", "试试", "amount", "1", "method", "cash", "transaction_no", "T-1", "kind", "declare_lost", "result", "done", "payment_method", "prepaid",
+		"province", "北京市", "city", "北京市", "county", "西城区", "address", "别处1号"}
+	stranger, auditor := d.clerk(staff.Counter, "110103001"), d.clerk(staff.Auditor, "")
+	if r := stranger.get(path); r.status != http.StatusNotFound {
+		t.Errorf("another station's clerk sees it: %s", r)
+	}
+	if queue := stranger.page("/console/queue"); strings.Contains(queue, delivery) {
+		t.Error("another station's clerk finds it in the queue")
+	}
+	if today := stranger.page("/console/"); strings.Contains(today, "长时间无进展") {
+		t.Error("another station's clerk sees its case")
+	}
+	for _, number := range []string{"A1101022026000001", "13900010001", idNumber(1)} {
+		if r := stranger.post("/console/queue/search", "q", number); r.status != http.StatusOK || strings.Contains(string(r.body), delivery) {
+			t.Errorf("another station's clerk finds it by number: %s", r)
+		}
+	}
+	for _, form := range forms {
+		if r := stranger.post(form, fields...); r.status != http.StatusNotFound && r.status != http.StatusForbidden && r.status != http.StatusUnprocessableEntity {
+			t.Errorf("another station's clerk posts %s: %s", form, r)
+		}
+		if r := auditor.post(form, fields...); r.status != http.StatusForbidden {
+			t.Errorf("an auditor posts %s: %s", form, r)
+		}
+		if r := d.stranger().post(form, fields...); r.status != http.StatusSeeOther || !strings.HasPrefix(r.header.Get("Location"), "/console/sign-in") {
+			t.Errorf("nobody posts %s: %s", form, r)
+		}
+	}
+	auditor.page(path, "欧**")
+	own := d.clerk(staff.Counter, "110102001")
+	own.page(path, "欧**")
+	if after := events(); after != before {
+		t.Errorf("%d events were added", after-before)
+	}
+	var state string
+	if err := d.app.db.Get(&state, `SELECT state FROM proposals WHERE id = $1`, p.ID); err != nil || state != "open" {
+		t.Errorf("the proposal is %s, %v", state, err)
+	}
+}
