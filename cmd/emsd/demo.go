@@ -181,22 +181,30 @@ func (d *demo) config(dsn string) (Config, error) {
 		"EMSD_EMS_URL=" + d.simURL + emssim.PathOpen, "EMSD_EMS_SENDER_NO=" + emssim.SampleSenderNo,
 		"EMSD_EMS_AUTHORIZATION=" + emssim.SampleAuthorization, "EMSD_EMS_SECRET=" + emssim.SampleSecret,
 		"EMSD_EMS_RATE=2000", "EMSD_API_RATE=10000", "EMSD_API_BURST=10000", "EMSD_EMS_TIMEOUT=3s", "EMSD_ORDER_LEASE=5s", "EMSD_LOG_LEVEL=debug",
-		"EMSD_SMS=" + strings.Join(d.cmd.SMS, ","), "EMSD_SMS_ALIYUN_URL=" + d.simURL + smssim.PrefixAliyun, "EMSD_SMS_ALIYUN_ACCESS_KEY_ID=" + smssim.SampleAccessKeyID,
-		"EMSD_SMS_ALIYUN_ACCESS_KEY_SECRET=" + smssim.SampleAccessKeySecret, "EMSD_SMS_ALIYUN_SIGN_NAME=" + smssim.SampleSignName,
-		"EMSD_SMS_ALIYUN_TEMPLATES=" + demoBilingual, "EMSD_SMS_RECEIPT_SECRET=demo-receipts",
-		"EMSD_SMS_TENCENT_URL=" + d.simURL + smssim.PrefixTencent, "EMSD_SMS_TENCENT_SECRET_ID=" + smssim.SampleSecretID,
-		"EMSD_SMS_TENCENT_SECRET_KEY=" + smssim.SampleSecretKey, "EMSD_SMS_TENCENT_APP_ID=" + smssim.SampleAppID, "EMSD_SMS_TENCENT_SIGN_NAME=" + smssim.SampleSignName,
-		"EMSD_SMS_TENCENT_TEMPLATES=" + strings.ReplaceAll(demoTemplates, demoPrefix, ""), fmt.Sprintf("EMSD_SMS_TENCENT_VARIABLE_LIMIT=%d", demoVariableLimit),
-		"EMSD_SMS_MAS_URL=" + d.simURL + smssim.PrefixMAS, "EMSD_SMS_MAS_EC_NAME=" + smssim.SampleECName, "EMSD_SMS_MAS_AP_ID=" + smssim.SampleAPID,
-		"EMSD_SMS_MAS_SECRET_KEY=" + smssim.SampleMASSecret, "EMSD_SMS_MAS_SIGN=" + smssim.SampleMASSign, "EMSD_SMS_MAS_SIGN_NAME=" + smssim.SampleSignName,
-		"EMSD_SMS_MAS_TEMPLATES=" + strings.ReplaceAll(demoTemplates, demoPrefix, ""),
+		"EMSD_SMS=" + strings.Join(d.cmd.SMS, ","),
+		"EMSD_SMS_RECEIPT_SECRET=demo-receipts",
 		"EMSD_SENDER_NAME=示例派出所", "EMSD_SENDER_PHONE=01080000000", "EMSD_SENDER_PROVINCE=北京市", "EMSD_SENDER_CITY=北京市",
 		"EMSD_SENDER_COUNTY=东城区", "EMSD_SENDER_ADDRESS=示例东路1号", "EMSD_SECOND_FACTOR=off", fmt.Sprintf("EMSD_TIME_SCALE=%g", d.cmd.Speed),
 		"EMSD_SCHEDULE_RECONCILE=@every 1s", "EMSD_SCHEDULE_RESOLVE=@every 1s", "EMSD_SCHEDULE_POLL=@every 1s", "EMSD_SCHEDULE_SEND=@every 1s",
 	}
-	cfg, err := readConfig(environ)
+	cfg, err := readConfig(append(environ, simulatedAccounts(d.simURL)...))
 	cfg.quickRetries = true
 	return cfg, err
+}
+
+// simulatedAccounts are the settings of the accounts that the simulated gateways at url know.
+func simulatedAccounts(url string) []string {
+	return []string{
+		"EMSD_SMS_ALIYUN_URL=" + url + smssim.PrefixAliyun, "EMSD_SMS_ALIYUN_ACCESS_KEY_ID=" + smssim.SampleAccessKeyID,
+		"EMSD_SMS_ALIYUN_ACCESS_KEY_SECRET=" + smssim.SampleAccessKeySecret, "EMSD_SMS_ALIYUN_SIGN_NAME=" + smssim.SampleSignName,
+		"EMSD_SMS_ALIYUN_TEMPLATES=" + demoBilingual,
+		"EMSD_SMS_TENCENT_URL=" + url + smssim.PrefixTencent, "EMSD_SMS_TENCENT_SECRET_ID=" + smssim.SampleSecretID,
+		"EMSD_SMS_TENCENT_SECRET_KEY=" + smssim.SampleSecretKey, "EMSD_SMS_TENCENT_APP_ID=" + smssim.SampleAppID, "EMSD_SMS_TENCENT_SIGN_NAME=" + smssim.SampleSignName,
+		"EMSD_SMS_TENCENT_TEMPLATES=" + strings.ReplaceAll(demoTemplates, demoPrefix, ""), fmt.Sprintf("EMSD_SMS_TENCENT_VARIABLE_LIMIT=%d", demoVariableLimit),
+		"EMSD_SMS_MAS_URL=" + url + smssim.PrefixMAS, "EMSD_SMS_MAS_EC_NAME=" + smssim.SampleECName, "EMSD_SMS_MAS_AP_ID=" + smssim.SampleAPID,
+		"EMSD_SMS_MAS_SECRET_KEY=" + smssim.SampleMASSecret, "EMSD_SMS_MAS_SIGN=" + smssim.SampleMASSign, "EMSD_SMS_MAS_SIGN_NAME=" + smssim.SampleSignName,
+		"EMSD_SMS_MAS_TEMPLATES=" + strings.ReplaceAll(demoTemplates, demoPrefix, ""),
+	}
 }
 
 func (d *demo) migrate(ctx context.Context, cfg Config) error {

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,7 +51,9 @@ func startSims(t testing.TB, e emssim.Config, s smssim.Config) *sims {
 	t.Helper()
 	x := &sims{ems: emssim.New(e), sms: smssim.New(s)}
 	mux := http.NewServeMux()
-	mux.Handle(smssim.PrefixAliyun, x.sms)
+	for _, prefix := range []string{smssim.PrefixAliyun, smssim.PrefixTencent, smssim.PrefixMAS} {
+		mux.Handle(prefix, x.sms)
+	}
 	mux.Handle("/", x.ems)
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
@@ -80,19 +83,17 @@ const receiptSecret = "receipts-of-the-test"
 
 // environ is a complete configuration against the simulators; later entries win.
 func environ(dsn, key string, s *sims, more ...string) []string {
-	all := append([]string{
+	all := slices.Concat(simulatedAccounts(s.url), []string{
 		"EMSD_DATABASE_URL=" + dsn, "EMSD_MASTER_KEY_FILE=" + key,
 		"EMSD_LISTEN=127.0.0.1:0", "EMSD_PUBLIC_LISTEN=127.0.0.1:0", "EMSD_OPS_LISTEN=127.0.0.1:0",
 		"EMSD_EMS_URL=" + s.url + emssim.PathOpen, "EMSD_EMS_SENDER_NO=" + emssim.SampleSenderNo,
 		"EMSD_EMS_AUTHORIZATION=" + emssim.SampleAuthorization, "EMSD_EMS_SECRET=" + emssim.SampleSecret, "EMSD_EMS_RATE=2000", "EMSD_API_RATE=100000", "EMSD_API_BURST=100000",
 		"EMSD_EMS_TIMEOUT=3s", "EMSD_ORDER_LEASE=5s", "EMSD_LOG_LEVEL=debug", "EMSD_NUMBERS_LOW=5", "EMSD_NUMBERS_REFILL=50",
-		"EMSD_SMS=aliyun", "EMSD_SMS_ALIYUN_URL=" + s.url + smssim.PrefixAliyun, "EMSD_SMS_ALIYUN_ACCESS_KEY_ID=" + smssim.SampleAccessKeyID,
-		"EMSD_SMS_ALIYUN_ACCESS_KEY_SECRET=" + smssim.SampleAccessKeySecret, "EMSD_SMS_ALIYUN_SIGN_NAME=" + smssim.SampleSignName,
-		"EMSD_SMS_ALIYUN_TEMPLATES=" + demoTemplates, "EMSD_SMS_RECEIPT_SECRET=" + receiptSecret,
+		"EMSD_SMS=aliyun", "EMSD_SMS_ALIYUN_TEMPLATES=" + demoTemplates, "EMSD_SMS_RECEIPT_SECRET=" + receiptSecret,
 		"EMSD_SENDER_NAME=示例派出所", "EMSD_SENDER_PHONE=01080000000", "EMSD_SENDER_PROVINCE=北京市", "EMSD_SENDER_CITY=北京市",
 		"EMSD_SENDER_COUNTY=东城区", "EMSD_SENDER_ADDRESS=示例东路1号",
 		"EMSD_SCHEDULE_RECONCILE=@every 1s", "EMSD_SCHEDULE_RESOLVE=@every 1s", "EMSD_SCHEDULE_POLL=@every 1s", "EMSD_SCHEDULE_SEND=@every 1s",
-	}, more...)
+	}, more)
 	last := map[string]string{}
 	for _, kv := range all {
 		name, _, _ := strings.Cut(kv, "=")

@@ -56,10 +56,14 @@ func newStepped(t *testing.T, start time.Time, e emssim.Config, s smssim.Config,
 	t.Cleanup(front.Close)
 	d.public = front.URL
 	e.Now, s.Now, s.Wall = d.clock.now, d.clock.now, d.clock.now
-	e.PushTo, s.ReceiptTo = front.URL+"/ems/push", front.URL+"/sms/aliyun/receipts/"+receiptSecret
+	e.PushTo = front.URL + "/ems/push"
+	s.ReceiptTo, s.Tencent.ReceiptTo, s.MAS.ReceiptTo = receiptsAt(front.URL, "aliyun"), receiptsAt(front.URL, "tencent"), receiptsAt(front.URL, "mas")
+	s.Tencent.VariableLimit = demoVariableLimit
 	d.sims = &sims{ems: emssim.New(e), sms: smssim.New(s)}
 	mux := http.NewServeMux()
-	mux.Handle(smssim.PrefixAliyun, d.sms)
+	for _, prefix := range []string{smssim.PrefixAliyun, smssim.PrefixTencent, smssim.PrefixMAS} {
+		mux.Handle(prefix, d.sms)
+	}
 	mux.Handle("/", d.ems)
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
@@ -84,6 +88,11 @@ func newStepped(t *testing.T, start time.Time, e emssim.Config, s smssim.Config,
 	}
 	face.Store(&d.app.faces(make(chan struct{}))[1].handler)
 	return d
+}
+
+// receiptsAt is where a gateway's receipts go.
+func receiptsAt(public, gateway string) string {
+	return public + "/sms/" + gateway + "/receipts/" + receiptSecret
 }
 
 // round runs one round of the daemon to its end. Faults may end it with an error; it goes on at the next step.
