@@ -90,22 +90,28 @@ func (c Case) about() string {
 	return c.DeliveryID.String()
 }
 
-// scrub takes out of a person's free text what it repeats of the recipient, for it is stored and shown in clear. A nil row
-// is no delivery: then only long numbers go.
+// scrub takes out of a person's free text what it repeats of the recipient. A nil row is no delivery: then only long
+// numbers go.
 func (s *Service) scrub(row *deliveryRow, field, text string) (string, error) {
+	var r Recipient
+	if row != nil {
+		d, err := row.unsealed(s.vault)
+		if err != nil {
+			return "", err
+		}
+		r = d.Recipient
+	}
+	return Scrub(r, field, text)
+}
+
+// Scrub takes out of a person's free text what it repeats of a recipient, for it is stored and shown in clear, and any
+// long number.
+func Scrub(r Recipient, field, text string) (string, error) {
 	if text = oneLine(text); text == "" {
 		return "", Faults{{field, "required", "请填写原因或处理结果"}}
 	}
 	if strings.ContainsFunc(text, unwritable) {
 		return "", Faults{{field, "character", "含有表情、控制字符或乱码，请重新填写"}}
 	}
-	if row == nil {
-		return withoutPerson(text, Order{}), nil
-	}
-	d, err := row.unsealed(s.vault)
-	if err != nil {
-		return "", err
-	}
-	r := d.Recipient
 	return withoutPerson(text, Order{Recipient: Party{Name: r.Name, Phone: r.Phone, Address: r.Address}}), nil
 }

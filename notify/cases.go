@@ -27,6 +27,9 @@ var callActions = map[Milestone]string{
 // call, too. After the others the next news follows by itself, or nothing needs to be done.
 var mustKnow = map[Milestone]bool{PaymentDue: true, AttemptFailed: true, Held: true, Returned: true}
 
+// caseWithin is how long a clerk has for a call.
+const caseWithin = 24 * time.Hour
+
 // smsFailed is the case for a message that did not arrive. The detail is for clerks and holds no personal data.
 func smsFailed(delivery uuid.UUID, m Milestone, detail string, now time.Time, within time.Duration) courier.NewCase {
 	return courier.NewCase{

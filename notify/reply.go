@@ -102,7 +102,8 @@ func (r *Replies) read(ctx context.Context, tx *sqlx.Tx, open []replyRow) error 
 			calls = append(calls, o.Number)
 		}
 	}
-	if err := r.stop(ctx, tx, open, now); err != nil {
+	entries, err := r.stop(ctx, tx, open, now)
+	if err != nil {
 		return err
 	}
 	live, err := liveDeliveries(ctx, tx, calls)
@@ -112,11 +113,14 @@ func (r *Replies) read(ctx context.Context, tx *sqlx.Tx, open []replyRow) error 
 	if err := courier.OpenCases(ctx, tx, r.cases(open, live, now)); err != nil {
 		return err
 	}
-	return markReplies(ctx, tx, open, now)
+	if err := markReplies(ctx, tx, open, now); err != nil {
+		return err
+	}
+	return audit.Append(ctx, tx, entries...) // last, for others wait for it
 }
 
-// stop keeps the refusals, then audits them: in this order, as Refusals does, so that none waits for another in a ring.
-func (r *Replies) stop(ctx context.Context, tx *sqlx.Tx, open []replyRow, now time.Time) error {
+// stop keeps the refusals and gives what is to be audited of them.
+func (r *Replies) stop(ctx context.Context, tx *sqlx.Tx, open []replyRow, now time.Time) ([]audit.Entry, error) {
 	var entries []audit.Entry
 	for _, o := range open {
 		why := Refusal{ID: uuid.Must(uuid.NewV7()), Since: now, By: "emsd"}
@@ -130,19 +134,13 @@ func (r *Replies) stop(ctx context.Context, tx *sqlx.Tx, open []replyRow, now ti
 		}
 		added, err := insertRefusal(ctx, tx, o.Number, why)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if added {
-			entries = append(entries, audit.Entry{At: now, Actor: why.By, Action: "do_not_send.add", Object: why.ID.String(),
-				Detail: map[string]string{"source": why.Source, "why": why.Why, "reply": o.ID.String()}})
+			entries = append(entries, why.entry("reply", o.ID))
 		}
 	}
-	for _, e := range entries {
-		if err := audit.Append(ctx, tx, e); err != nil {
-			return err
-		}
-	}
-	return nil
+	return entries, nil
 }
 
 // cases asks clerks about every live delivery of a number that is somebody else's, or may be.
@@ -153,8 +151,7 @@ func (r *Replies) cases(open []replyRow, live map[string][]uuid.UUID, now time.T
 			c := courier.NewCase{DeliveryID: id, OpenedAt: now, DueAt: now.Add(r.opts.CaseWithin)}
 			switch o.Meaning {
 			case MeansWrongPerson:
-				c.Kind, c.Detail = courier.CaseAddress, "机主回复短信称不是收件人本人，已停止向该号码发送短信"
-				c.NextAction = "证件正在寄往留错手机号的收件人：核对申请资料中的联系方式，必要时联系 EMS（" + hotline + "）暂缓投递"
+				c = wrongPersonCase(id, "机主回复短信称不是收件人本人，已停止向该号码发送短信", now, r.opts.CaseWithin)
 			case MeansDoubt:
 				c.Kind, c.Detail = courier.CaseSMSFailed, "收件人回复了短信，是否要求停发或号码有误不能确定，短信照常发送"
 				c.NextAction = "查看收件人的回复，电话核实；要求停发的，登记停发名单"

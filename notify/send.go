@@ -64,7 +64,7 @@ type Options struct {
 	// ReceiptWait is how long a receipt may settle an attempt whose gateway cannot be asked, or does not answer.
 	ReceiptWait time.Duration // 24 h
 
-	CaseWithin time.Duration // business time a clerk has for a call; 24 h
+	CaseWithin time.Duration // business time a clerk has for a call; a day
 
 	// ResendIfAbsent lists the milestones that are sent again when the gateway has proved that it never took them; by
 	// default none: a duplicate is a nuisance, and the next news follows by itself (dossier E.3).
@@ -89,7 +89,7 @@ func (o Options) withDefaults() Options {
 	o.StopFor = cmp.Or(o.StopFor, 5*time.Minute)
 	o.PauseFor = cmp.Or(o.PauseFor, 15*time.Second)
 	o.ReceiptWait = cmp.Or(o.ReceiptWait, 24*time.Hour)
-	o.CaseWithin = cmp.Or(o.CaseWithin, 24*time.Hour)
+	o.CaseWithin = cmp.Or(o.CaseWithin, caseWithin)
 	return o
 }
 
