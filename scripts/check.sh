@@ -34,7 +34,7 @@ lint_api() { # says nothing when there is neither an error nor a warning
 }
 old_client() { # says how the generated client differs from what openapi.yaml makes today
 	local dir=cmd/emsd/internal/apiclient
-	sed "s#^output:.*#output: $work/client.go#" $dir/config.yaml >"$work/client.yaml"
+	sed "s#^output:.*#output: $work/client.go#; s#path: overlay#path: $dir/overlay#" $dir/config.yaml >"$work/client.yaml"
 	go tool oapi-codegen -config "$work/client.yaml" cmd/emsd/internal/api/openapi.yaml &&
 		diff -q $dir/client.gen.go "$work/client.go" >/dev/null || echo "run go generate ./$dir"
 }

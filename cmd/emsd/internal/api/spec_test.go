@@ -2,6 +2,9 @@ package api
 
 import (
 	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -96,6 +99,50 @@ func describeContent(t *testing.T, name string, content openapi3.Content) {
 	for mime, c := range content {
 		if c.Schema == nil || c.Example == nil && len(c.Examples) == 0 {
 			t.Errorf("%s, %s: no schema or no example", name, mime)
+		}
+	}
+}
+
+// TestEveryEventHasItsWebhook reads the types of events from the source of package courier.
+func TestEveryEventHasItsWebhook(t *testing.T) {
+	want := map[string]bool{"webhook.test": true}
+	for _, s := range courier.Statuses {
+		want[string(courier.StatusEvent(s))] = true
+	}
+	files, err := filepath.Glob("../../../../courier/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	constant := regexp.MustCompile(`EventType = "([a-z_.]+)"`)
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range constant.FindAllStringSubmatch(string(text), -1) {
+			want[m[1]] = !strings.HasSuffix(name, "_test.go")
+		}
+	}
+	got := map[string]bool{}
+	for name := range loadSpec(t).Webhooks {
+		got[name] = true
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("events (-) and the webhooks of openapi.yaml (+) differ\n%s", diff)
+	}
+}
+
+// TestTheIntegratorsGuideListsEveryCode of openapi.yaml, so that nobody meets one that is not explained.
+func TestTheIntegratorsGuideListsEveryCode(t *testing.T) {
+	guide, err := os.ReadFile("../../../../docs/integration.zh-CN.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`x-codes: \[([^\]]*)\]`).FindAllStringSubmatch(string(Spec), -1) {
+		for code := range strings.SplitSeq(m[1], ",") {
+			if code = strings.TrimSpace(code); !strings.Contains(string(guide), "| `"+code+"` |") && code != "" {
+				t.Errorf("docs/integration.zh-CN.md does not explain %s", code)
+			}
 		}
 	}
 }

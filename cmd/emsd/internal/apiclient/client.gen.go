@@ -195,6 +195,30 @@ func (e RecordedPaymentKind) Valid() bool {
 	}
 }
 
+// Defines values for ReplyMeaning.
+const (
+	InDoubt     ReplyMeaning = "in_doubt"
+	Other       ReplyMeaning = "other"
+	Stop        ReplyMeaning = "stop"
+	WrongPerson ReplyMeaning = "wrong_person"
+)
+
+// Valid indicates whether the value is a known member of the ReplyMeaning enum.
+func (e ReplyMeaning) Valid() bool {
+	switch e {
+	case InDoubt:
+		return true
+	case Other:
+		return true
+	case Stop:
+		return true
+	case WrongPerson:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Status.
 const (
 	StatusAccepted        Status = "accepted"
@@ -307,10 +331,10 @@ type BatchLine struct {
 
 // Case 一个需要人办理的事项
 type Case struct {
-	ClosedAt   *time.Time         `json:"closed_at,omitempty"`
-	ClosedBy   *string            `json:"closed_by,omitempty"`
-	DeliveryId openapi_types.UUID `json:"delivery_id"`
-	Detail     *string            `json:"detail,omitempty"`
+	ClosedAt   *time.Time          `json:"closed_at,omitempty"`
+	ClosedBy   *string             `json:"closed_by,omitempty"`
+	DeliveryId *openapi_types.UUID `json:"delivery_id,omitempty"`
+	Detail     *string             `json:"detail,omitempty"`
 
 	// DueAt 应在此前办结
 	DueAt time.Time          `json:"due_at"`
@@ -326,7 +350,10 @@ type Case struct {
 
 	// Owner 办理人
 	Owner *string `json:"owner,omitempty"`
-	Why   *string `json:"why,omitempty"`
+
+	// Subject 不属于某件寄递的事项指什么，例如 webhook:0198c0de-7b1a-7000-8000-00000000000a
+	Subject *string `json:"subject,omitempty"`
+	Why     *string `json:"why,omitempty"`
 }
 
 // Consent 申请人对寄递的选择；没有则按规定不予寄递
@@ -409,6 +436,9 @@ type Delivery struct {
 
 	// RefundedFen 已退，分
 	RefundedFen int64 `json:"refunded_fen"`
+
+	// Replies 该手机号回复的短信，仅 clerk、admin 可见
+	Replies *[]Reply `json:"replies,omitempty"`
 
 	// Return 退件
 	Return *Return `json:"return,omitempty"`
@@ -848,6 +878,21 @@ type Redispatch struct {
 	Recipient *NewPlace `json:"recipient,omitempty"`
 }
 
+// Reply defines model for Reply.
+type Reply struct {
+	// Meaning 系统的理解：要求停发、不是本人、不能确定、其他；尚未处理时没有
+	Meaning *ReplyMeaning `json:"meaning,omitempty"`
+
+	// ReceivedAt 收到时间
+	ReceivedAt time.Time `json:"received_at"`
+
+	// Text 回复原文
+	Text string `json:"text"`
+}
+
+// ReplyMeaning 系统的理解：要求停发、不是本人、不能确定、其他；尚未处理时没有
+type ReplyMeaning string
+
 // Return 退件
 type Return struct {
 	// AgentName 总是遮盖
@@ -924,6 +969,9 @@ type InterventionID = openapi_types.UUID
 
 // Limit defines model for Limit.
 type Limit = int
+
+// WebhookID defines model for WebhookID.
+type WebhookID = openapi_types.UUID
 
 // BadRequest RFC 9457 的问题说明
 type BadRequest = Problem
