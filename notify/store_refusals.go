@@ -82,15 +82,18 @@ func sentToday(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob, since time.Tim
 	if err != nil {
 		return nil, err
 	}
-	// A statement of its own: it sees what was committed while this one waited.
+	// A statement of its own: it sees what was committed while this one waited. OFFSET 0 keeps the planner at one look into
+	// the index per number, as in readTold.
 	var rows []struct {
 		Number []byte `db:"phone_lookup"`
 		Sent   int    `db:"sent"`
 	}
 	err = tx.SelectContext(ctx, &rows, `
-		SELECT phone_lookup, count(*) AS sent FROM message_attempts
-		WHERE phone_lookup = ANY ($1) AND sent_at >= $2 AND state IN ('sending', 'unknown', 'accepted', 'delivered', 'failed', 'abandoned')
-		GROUP BY phone_lookup`, pq.ByteaArray(numbers), since)
+		SELECT n.number AS phone_lookup, count(*) AS sent
+		FROM unnest($1::bytea[]) AS n(number)
+		CROSS JOIN LATERAL (SELECT state FROM message_attempts WHERE phone_lookup = n.number AND sent_at >= $2 OFFSET 0) a
+		WHERE a.state IN ('sending', 'unknown', 'accepted', 'delivered', 'failed', 'abandoned')
+		GROUP BY n.number`, pq.ByteaArray(numbers), since)
 	if err != nil {
 		return nil, err
 	}

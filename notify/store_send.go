@@ -68,7 +68,7 @@ func claimDue(ctx context.Context, tx *sqlx.Tx, after cursor, now, wall time.Tim
 			coalesce(to_char(d.held_until, 'YYYY-MM-DD'), '') AS held_until, d.phone_sealed, d.phone_lookup, d.name_sealed,
 			coalesce(d.password_sealed, '') AS password_sealed, d.language
 		FROM messages m JOIN deliveries d ON d.id = m.delivery_id
-		WHERE m.state = 'queued' AND m.not_before <= $1 AND (m.next_attempt_at IS NULL OR m.next_attempt_at <= $2)
+		WHERE m.queued AND m.not_before <= $1 AND (m.next_attempt_at IS NULL OR m.next_attempt_at <= $2)
 			AND (m.not_before, m.id) > ($3, $4)
 		ORDER BY m.not_before, m.id
 		LIMIT $5
@@ -280,7 +280,7 @@ func settle(ctx context.Context, tx *sqlx.Tx, from []string, settlings []settlin
 			FROM s JOIN message_attempts a ON a.id = s.id JOIN messages m ON m.id = a.message_id
 			WHERE a.state = ANY (s.was)
 			ORDER BY m.delivery_id, m.milestone
-			FOR UPDATE OF m, a
+			FOR UPDATE OF m
 		), taken AS (
 			UPDATE message_attempts a
 			SET state = s.state, class = s.class, code = s.code,
@@ -323,7 +323,7 @@ func oldestDue(ctx context.Context, db *sqlx.DB, now, wall time.Time) (time.Time
 	var at time.Time
 	err := db.GetContext(ctx, &at, `
 		SELECT not_before FROM messages
-		WHERE state = 'queued' AND not_before <= $1 AND (next_attempt_at IS NULL OR next_attempt_at <= $2)
+		WHERE queued AND not_before <= $1 AND (next_attempt_at IS NULL OR next_attempt_at <= $2)
 		ORDER BY not_before, id
 		LIMIT 1`, now, wall)
 	if errors.Is(err, sql.ErrNoRows) {

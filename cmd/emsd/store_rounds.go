@@ -22,7 +22,7 @@ func oldestDue(ctx context.Context, db *sqlx.DB, now, wall time.Time) (map[strin
 			UNION ALL SELECT 'cancel', $2 - min(cancel_attempt_at) FROM deliveries WHERE cancel_attempt_at IS NOT NULL
 			UNION ALL SELECT 'label', $2 - min(next_attempt_at) FROM labels WHERE next_attempt_at IS NOT NULL
 			UNION ALL SELECT 'publish', $1 - min(at) FROM events WHERE position IS NULL
-			UNION ALL SELECT 'send', $1 - min(not_before) FROM messages WHERE state = 'queued'
+			UNION ALL SELECT 'send', $1 - min(not_before) FROM messages WHERE queued
 			UNION ALL SELECT 'resolve', $2 - min(resolve_at) FROM message_attempts WHERE state = 'unknown' AND resolve_at IS NOT NULL
 			UNION ALL SELECT 'webhooks', $2 - min(o.next_attempt_at) FROM webhook_endpoints e CROSS JOIN LATERAL (
 				SELECT next_attempt_at FROM webhook_outbox WHERE endpoint_id = e.id AND done_at IS NULL ORDER BY next_attempt_at, n LIMIT 1) o
