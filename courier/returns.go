@@ -313,6 +313,7 @@ func (s *Service) MoveReturn(ctx context.Context, id uuid.UUID, shelf, by string
 // A ReturnFilter says which returns to list. Limit is 1 to 500, 100 when it is 0.
 type ReturnFilter struct {
 	OnShelf bool // only those that wait for a decision
+	Overdue bool // only those whose last day is over
 	Cursor  string
 	Limit   int
 }
@@ -330,7 +331,7 @@ func (s *Service) Returns(ctx context.Context, f ReturnFilter) (ReturnPage, erro
 		return ReturnPage{}, err
 	}
 	f.Limit = pageLimit(f.Limit)
-	all, err := listReturns(ctx, s.q(), f, after)
+	all, err := listReturns(ctx, s.q(), f, s.clock.Now().In(beijing), after)
 	if err != nil {
 		return ReturnPage{}, err
 	}

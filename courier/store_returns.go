@@ -127,7 +127,7 @@ func readPickedUp(ctx context.Context, q sqlx.QueryerContext, ids []uuid.UUID) (
 }
 
 // listReturns reads one page by the last day of keeping.
-func listReturns(ctx context.Context, q sqlx.QueryerContext, f ReturnFilter, after pageMark) ([]Return, error) {
+func listReturns(ctx context.Context, q sqlx.QueryerContext, f ReturnFilter, today time.Time, after pageMark) ([]Return, error) {
 	where := ""
 	if f.OnShelf {
 		where = `r.picked_up_at IS NULL AND r.redispatched_as IS NULL AND r.disposed_at IS NULL AND ` // as the partial index has it
@@ -136,9 +136,9 @@ func listReturns(ctx context.Context, q sqlx.QueryerContext, f ReturnFilter, aft
 	err := sqlx.SelectContext(ctx, q, &rows, `
 		SELECT `+returnColumns+`, coalesce(d.waybill_no, '') AS waybill_no, d.permit_no, d.station_code
 		FROM returns r JOIN deliveries d ON d.id = r.delivery_id
-		WHERE `+where+`(NOT $1 OR (r.retain_until, r.delivery_id) > ($2::date, $3::uuid)) AND ($5 = '' OR d.station_code = $5)
+		WHERE `+where+`(NOT $1 OR (r.retain_until, r.delivery_id) > ($2::date, $3::uuid)) AND ($5 = '' OR d.station_code = $5) AND (NOT $6 OR r.retain_until < $7::date)
 		ORDER BY r.retain_until, r.delivery_id
-		LIMIT $4`, after.set, day(after.at), after.id, f.Limit+1, StationOf(ctx))
+		LIMIT $4`, after.set, day(after.at), after.id, f.Limit+1, StationOf(ctx), f.Overdue, day(today))
 	if err != nil {
 		return nil, fmt.Errorf("list returns: %w", err)
 	}

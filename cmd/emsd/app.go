@@ -23,6 +23,7 @@ import (
 	"emsd/courier"
 	"emsd/courier/audit"
 	"emsd/courier/ems"
+	"emsd/courier/sheet"
 	"emsd/courier/staff"
 	"emsd/courier/vault"
 	"emsd/migrations"
@@ -53,6 +54,7 @@ type app struct {
 	staff     *staff.Staff
 	orderer   *courier.Orderer
 	fees      *courier.FeeAuditor
+	press     *sheet.Fonts
 	changes   *courier.Interventions
 	publisher *courier.Publisher
 	inbox     *courier.Inbox
@@ -112,6 +114,10 @@ func newApp(ctx context.Context, cfg Config, clock courier.Clock, log *slog.Logg
 		Interventions: cfg.EMS.InterveneAPI != ""})
 	a.staff = staff.New(a.db, a.vault, clock, staff.Options{Idle: cfg.SessionIdle, Longest: cfg.SessionMax, SecondFactor: staff.SecondFactor(cfg.SecondFactor)})
 	a.orderer = courier.NewOrderer(a.db, a.vault, a.ems, clock, cfg.orderOptions(), log, courier.NewOrderMetrics(a.reg))
+	a.press = sheet.NewFonts(cfg.FontFiles)
+	if err := a.press.Check(); err != nil {
+		log.Warn("labels and manifests cannot be printed, or not every name: see EMSD_FONT_FILES", "error", err)
+	}
 	a.fees = courier.NewFeeAuditor(a.db, charger{a.ems}, clock, log)
 	var intervener courier.Intervener // none: a clerk telephones
 	if cfg.EMS.InterveneAPI != "" {
@@ -249,7 +255,7 @@ func (a *app) makeSchedule() {
 	s.add("resolve", spec.Resolve, a.resolve, courier.WakeMessages)
 	s.add("keys", spec.Keys, a.keys)
 	s.add("audit", spec.Audit, func(ctx context.Context) error { return audit.Chain(ctx, a.db) })
-	s.add("fees", spec.Fees, a.fees.Round)
+	s.add("fees", spec.Fees, a.charges)
 	s.add("stall", spec.Stall, a.stall)
 	s.add("journeys", spec.Journeys, a.journeys.Round, courier.WakePublished)
 	s.add("uploads", spec.Uploads, a.uploads.Round, courier.WakeUploads)
@@ -270,6 +276,11 @@ type charger struct{ client *ems.Client }
 func (c charger) Charge(ctx context.Context, waybillNo string) (courier.Charge, error) {
 	p, err := c.client.Postage(ctx, waybillNo)
 	return courier.Charge{Fen: p.TotalFen, WeightG: int(p.FeeWeightG)}, err
+}
+
+// charges learns what EMS charged, envelope by envelope and by last month's bill.
+func (a *app) charges(ctx context.Context) error {
+	return errors.Join(a.fees.Round(ctx), a.service.BillRound(ctx, a.ems))
 }
 
 // tell turns news into messages and sends what is due.
@@ -362,7 +373,7 @@ func (a *app) faces(stopping <-chan struct{}) []*face {
 func (a *app) console() http.Handler {
 	return console.New(console.Parts{Staff: a.staff, Service: a.service, Timeline: a.timeline, Hints: a.hints,
 		History: tracking.NewHistory(a.db, a.clock, tracking.HistoryOptions{}), Messages: notify.NewReader(a.db), Uploads: a.uploads, Refusals: notify.NewRefusals(a.db, a.vault),
-		Clock: a.clock, Log: a.log})
+		Labels: a.orderer, Press: a.press, Biller: a.ems, Clock: a.clock, Log: a.log})
 }
 
 // receiptForms are the receipts of the gateways in use.

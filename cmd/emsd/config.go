@@ -71,6 +71,7 @@ type Config struct {
 	OrderRemarks     string        `env:"ORDER_REMARKS" envDefault:"证件类邮件，请核对收件人身份证件后当面交本人签收，请勿投放快递柜或门口。"`
 	KeepAnswersDays  int           `env:"KEEP_ANSWERS_DAYS" envDefault:"90"`
 	KeepTracesMonths int           `env:"KEEP_TRACES_MONTHS" envDefault:"24"`
+	FontFiles        []string      `env:"FONT_FILES" envDefault:"/usr/share/fonts-droid-fallback/truetype/DroidSansFallback.ttf,/usr/share/fonts/truetype/hanazono/HanaMinA.ttf,/usr/share/fonts/truetype/hanazono/HanaMinB.ttf"`
 	DatabasePool     int           `env:"DATABASE_POOL" envDefault:"16"`
 	ShutdownTimeout  time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"30s"`
 	SessionIdle      time.Duration `env:"SESSION_IDLE" envDefault:"15m"`

@@ -18,8 +18,19 @@ import (
 // upload posts a file as a browser without script does, and gives the page that it leads to.
 func (c *clerk) upload(name string, content []byte) reply {
 	c.t.Helper()
+	return c.uploadTo("/console/imports", name, content)
+}
+
+// uploadTo posts a file with other fields, given as names and values in turn.
+func (c *clerk) uploadTo(path, name string, content []byte, fields ...string) reply {
+	c.t.Helper()
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
+	for i := 0; i+1 < len(fields); i += 2 {
+		if err := form.WriteField(fields[i], fields[i+1]); err != nil {
+			c.t.Fatal(err)
+		}
+	}
 	part, err := form.CreateFormFile("file", name)
 	if err == nil {
 		_, err = part.Write(content)
@@ -30,7 +41,7 @@ func (c *clerk) upload(name string, content []byte) reply {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	req, err := http.NewRequest("POST", c.base+"/console/imports", &body)
+	req, err := http.NewRequest("POST", c.base+path, &body)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -55,6 +55,7 @@ const (
 	Returns   Action = "counter.returns"
 
 	WorkCases Action = "cases.work" // take, hand over, close
+	ReadBills Action = "bills.read"
 	Bills     Action = "bills.import"
 	Import    Action = "permits.import"
 
@@ -100,6 +101,7 @@ var allowed = map[Action][]Role{
 	Returns:   {Counter, BackOffice, Supervisor},
 
 	WorkCases: {Counter, BackOffice, Supervisor},
+	ReadBills: {BackOffice, Supervisor, Administrator, Auditor},
 	Bills:     {BackOffice, Supervisor},
 	Import:    {Counter, BackOffice, Supervisor, Administrator}, // administrators: stations and tariffs; all others: permits
 

@@ -48,6 +48,7 @@ import (
 	"emsd/cmd/emsd/internal/intake"
 	"emsd/cmd/emsd/internal/web"
 	"emsd/courier"
+	"emsd/courier/sheet"
 	"emsd/courier/staff"
 	"emsd/notify"
 	"emsd/tracking"
@@ -63,6 +64,9 @@ type Parts struct {
 	Messages *notify.Reader
 	Uploads  *intake.Uploads
 	Refusals *notify.Refusals
+	Labels   *courier.Orderer
+	Press    *sheet.Fonts
+	Biller   courier.Biller
 	Clock    courier.Clock
 	Log      *slog.Logger
 }
@@ -100,6 +104,12 @@ func (c *Console) pages() []page {
 		c.queuePages(),
 		c.deliveryPages(),
 		c.deliveryActions(),
+		c.packPages(),
+		c.labelPages(),
+		c.manifestPages(),
+		c.returnPages(),
+		c.casePages(),
+		c.feePages(),
 		c.importPages(),
 		c.settingsPages(),
 		c.auditPages(),

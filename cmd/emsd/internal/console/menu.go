@@ -18,6 +18,9 @@ type menuItem struct {
 var menu = []menuItem{
 	{Path: "/console/", Name: "今日", action: staff.ReadToday},
 	{Path: "/console/queue", Name: "寄递队列", action: staff.ReadQueue},
+	{Path: "/console/counter", Name: "柜台", action: staff.PackCheck},
+	{Path: "/console/cases", Name: "事项", action: staff.ReadCases},
+	{Path: "/console/fees", Name: "资费", action: staff.ReadBills},
 	{Path: "/console/imports", Name: "导入", action: staff.Import},
 	{Path: "/console/settings", Name: "设置", action: staff.ReadSettings},
 	{Path: "/console/audit", Name: "审计", action: staff.ReadAudit},

@@ -18,7 +18,7 @@ type templates map[string]*template.Template
 
 // readTemplates parses every page at the start: one that does not parse stops the program in its tests.
 func readTemplates(files static) templates {
-	shared := template.New("").Funcs(words).Funcs(template.FuncMap{"asset": files.path})
+	shared := template.New("").Funcs(words).Funcs(counterWords).Funcs(template.FuncMap{"asset": files.path})
 	shared = template.Must(shared.ParseFS(templateFiles, "templates/layout.html"))
 	if parts, err := fs.Glob(templateFiles, "templates/part_*.html"); err != nil || len(parts) > 0 {
 		shared = template.Must(shared.ParseFS(templateFiles, "templates/part_*.html"))

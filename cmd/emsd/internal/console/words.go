@@ -106,6 +106,7 @@ var caseWords = map[courier.CaseKind]string{
 	courier.CaseOrderRefused: "邮政拒单", courier.CaseOrderUnknown: "下单结果不明", courier.CaseAddress: "地址问题", courier.CaseUnpaid: "逾期未付费",
 	courier.CaseStalled: "长时间无进展", courier.CaseUnknownCode: "不认识的物流代码", courier.CaseDeliveredElsewhere: "非本人签收", courier.CaseNotReceived: "申请人称未收到",
 	courier.CaseHeld: "逾期未领取", courier.CaseReturned: "退件待处理", courier.CaseSMSFailed: "短信未送达", courier.CaseFeeDifference: "资费差异", courier.CaseLost: "邮件遗失",
+	courier.CaseWebhookDisabled: "推送地址停用",
 }
 
 var uploadWords = map[string]string{
