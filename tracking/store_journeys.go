@@ -173,9 +173,9 @@ func readCells(ctx context.Context, q sqlx.QueryerContext, by Grouping, from, be
 		FROM (
 			SELECT `+keys+`, outcome, first_attempt_ok AS ok, days, count(*) AS n
 			FROM journeys
-			WHERE ended_at >= $1 AND ended_at < $2
+			WHERE ended_at >= $1 AND ended_at < $2 AND ($3 = '' OR station_code = $3)
 			GROUP BY 1, 2, 3, 4, 5, 6, 7
-		) c LEFT JOIN stations s ON s.code = c.station_code`, from, before)
+		) c LEFT JOIN stations s ON s.code = c.station_code`, from, before, courier.StationOf(ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -62,6 +62,7 @@ type app struct {
 	hints     *tracking.Hints
 	staller   *tracking.Staller
 	journeys  *tracking.Chronicler
+	tallies   *tracking.Tallier
 	timeline  *tracking.Reader
 	uploads   *intake.Uploads
 	planner   *notify.Planner
@@ -131,6 +132,7 @@ func newApp(ctx context.Context, cfg Config, clock courier.Clock, log *slog.Logg
 	a.hints = tracking.NewHints(a.db)
 	a.staller = tracking.NewStaller(a.db, clock, log, tracking.NewStallMetrics(a.reg))
 	a.journeys = tracking.NewChronicler(a.db, clock)
+	a.tallies = tracking.NewTallier(a.db)
 	a.timeline = tracking.NewReader(a.db)
 	a.uploads = intake.NewUploads(a.db, a.vault, a.service, clock, log)
 	if err = a.makeNotify(); err != nil {
@@ -258,6 +260,7 @@ func (a *app) makeSchedule() {
 	s.add("fees", spec.Fees, a.charges)
 	s.add("stall", spec.Stall, a.stall)
 	s.add("journeys", spec.Journeys, a.journeys.Round, courier.WakePublished)
+	s.add("tallies", spec.Tallies, a.tallies.Round, courier.WakePublished)
 	s.add("uploads", spec.Uploads, a.uploads.Round, courier.WakeUploads)
 	s.add("purge", spec.Purge, a.purge)
 	s.add("signatures", spec.Signature, a.registrations.Round)

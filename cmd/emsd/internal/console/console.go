@@ -76,6 +76,7 @@ type Console struct {
 	Parts
 	templates templates
 	static    static
+	gone      overviews
 }
 
 // A page is one route: who may use it, and what answers. An empty action is for everybody who has signed in.
