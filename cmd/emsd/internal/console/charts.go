@@ -45,6 +45,30 @@ func (c chart) Empty() bool {
 	return true
 }
 
+// top is where the axis of values ends: 100 for shares, else a multiple of four, so that every mark on it is a whole number.
+func (c chart) top() float64 {
+	if c.Unit == "%" {
+		return 100
+	}
+	most := 4
+	for _, row := range c.Values {
+		for _, v := range row {
+			most = max(most, v)
+		}
+	}
+	step := 1
+	for most > 4*step {
+		step *= 10
+		for _, part := range []int{5, 2} {
+			if most <= 4*step/part && step%part == 0 {
+				step /= part
+				break
+			}
+		}
+	}
+	return float64(4 * step)
+}
+
 // chartColours have 3:1 against white and differ in lightness, so that they can be told apart in print, too.
 var chartColours = []charts.Color{charts.ColorFromHex("#0b57a4"), charts.ColorFromHex("#e08a00"), charts.ColorFromHex("#a3161b")}
 
@@ -63,7 +87,10 @@ func (c chart) SVG() (template.HTML, error) {
 	opt.Theme = charts.GetTheme(charts.ThemeLight).WithSeriesColors(chartColours)
 	opt.Horizontal = c.Horizontal
 	opt.CategoryAxis.Labels = labels
-	opt.CategoryAxis.LabelFontStyle.FontSize = 13
+	opt.CategoryAxis.LabelFontStyle.FontSize = 12
+	opt.CategoryAxis.LabelCount = len(labels)
+	opt.CategoryAxis.BoundaryGap = charts.Ptr(true)
+	opt.ValueAxis = []charts.ValueAxisOption{{Min: charts.Ptr(0.0), Max: charts.Ptr(c.top()), LabelCount: 5}}
 	opt.Legend.SeriesNames = names
 	opt.Legend.FontStyle.FontSize = 13
 	opt.ValueFormatter = func(v float64) string { return strconv.Itoa(int(v)) + strings.TrimSuffix(c.Unit, "件") }

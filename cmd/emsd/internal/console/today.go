@@ -131,7 +131,7 @@ func daysToDoor(o tracking.Overview) chart {
 	for n, count := range o.ByDays {
 		label := fmt.Sprintf("%d天", n)
 		if n == len(o.ByDays)-1 {
-			label += "以上"
+			label = fmt.Sprintf("≥%d天", n)
 		}
 		ch.Labels, ch.Values[0] = append(ch.Labels, label), append(ch.Values[0], count)
 	}
