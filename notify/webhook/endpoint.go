@@ -30,6 +30,7 @@ type Endpoint struct {
 	LastSuccessAt time.Time // to the minute
 	Pending       int       // messages that wait; counted up to MaxPending
 	Failed        int       // messages for which no try is left, until they are replayed
+	OldestAt      time.Time // when the first of those that wait was queued (wall); zero when none does
 	CreatedAt     time.Time
 	CreatedBy     string
 	UpdatedAt     time.Time

@@ -28,6 +28,9 @@ func NewService(db *sqlx.DB, v *vault.Vault, allow *Allow, clock courier.Clock) 
 	return &Service{db, v, allow, clock}
 }
 
+// Off says that the operator allows no address, so that nobody is told anything.
+func (s *Service) Off() bool { return s.allow.Empty() }
+
 // Credentials are shown once: what a subscriber needs to verify.
 type Credentials struct {
 	Secret    string // whsec_…

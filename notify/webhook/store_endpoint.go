@@ -37,6 +37,7 @@ type endpointRow struct {
 	UpdatedAt     time.Time    `db:"updated_at"`
 	Pending       int          `db:"pending"`
 	FailedCount   int          `db:"failed"`
+	OldestAt      sql.NullTime `db:"oldest_at"`
 }
 
 func (r endpointRow) keys(v *vault.Vault) (keys, error) {
@@ -50,7 +51,7 @@ func (r endpointRow) health() Health {
 func (r endpointRow) endpoint(k keys, wall time.Time) Endpoint {
 	e := Endpoint{ID: r.ID, Name: r.Name, URL: r.URL, Types: r.Types, Ordered: r.Ordered, After: r.After, PublicKey: publicKey(k.seed),
 		Disabled: r.DisabledWhy, DisabledAt: r.DisabledAt.Time, Health: r.health(), LastSuccessAt: r.LastSuccessAt.Time, Pending: r.Pending,
-		Failed: r.FailedCount, CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy, UpdatedAt: r.UpdatedAt}
+		Failed: r.FailedCount, OldestAt: r.OldestAt.Time, CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy, UpdatedAt: r.UpdatedAt}
 	if wall.Before(k.oldUntil) {
 		e.OldUntil, e.OldPublicKey = k.oldUntil, publicKey(k.oldSeed)
 	}
@@ -63,7 +64,9 @@ func readEndpoints(ctx context.Context, db *sqlx.DB, id *uuid.UUID) ([]endpointR
 	err := db.SelectContext(ctx, &rows, `
 		SELECT `+endpointColumns+`,
 			(SELECT count(*) FROM (SELECT 1 FROM webhook_outbox o WHERE o.endpoint_id = e.id AND o.done_at IS NULL LIMIT $2) p) AS pending,
-			(SELECT count(*) FROM (SELECT 1 FROM webhook_outbox o WHERE o.endpoint_id = e.id AND o.failed LIMIT $2) f) AS failed
+			(SELECT count(*) FROM (SELECT 1 FROM webhook_outbox o WHERE o.endpoint_id = e.id AND o.failed LIMIT $2) f) AS failed,
+			(SELECT m.at FROM webhook_outbox o JOIN webhook_messages m ON m.n = o.n
+				WHERE o.endpoint_id = e.id AND o.done_at IS NULL ORDER BY o.n LIMIT 1) AS oldest_at
 		FROM webhook_endpoints e
 		WHERE $1::uuid IS NULL OR id = $1
 		ORDER BY created_at, id`, id, MaxPending)

@@ -51,6 +51,7 @@ import (
 	"emsd/courier/sheet"
 	"emsd/courier/staff"
 	"emsd/notify"
+	"emsd/notify/webhook"
 	"emsd/tracking"
 )
 
@@ -67,6 +68,7 @@ type Parts struct {
 	Labels   *courier.Orderer
 	Press    *sheet.Fonts
 	Biller   courier.Biller
+	Webhooks *webhook.Service
 	Clock    courier.Clock
 	Log      *slog.Logger
 }

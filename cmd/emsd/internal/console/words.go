@@ -54,6 +54,9 @@ var words = template.FuncMap{
 	"weekday": func(t time.Time) string {
 		return "周" + string([]rune("日一二三四五六")[t.In(beijing).Weekday()])
 	},
+	"hookOff":     func(why string) string { return known(hookOffWords, why) },
+	"hookOutcome": func(outcome string) string { return known(hookOutcomeWords, outcome) },
+	"span":        span,
 	"tokenScopes": func() []tokenScope { return tokenScopes },
 }
 
@@ -73,6 +76,19 @@ func orDash(s string) string {
 
 // yuan writes fen as people write money.
 func yuan(fen int64) string { return fmt.Sprintf("%d.%02d 元", fen/100, fen%100) }
+
+// span writes how long something has been, as roughly as people say it.
+func span(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d 秒", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d 分钟", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d 小时", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d 天", int(d.Hours()/24))
+}
 
 // known gives the word for a value; a value that has none is shown as it is rather than hidden.
 func known[K ~string](words map[K]string, k K) string {
@@ -131,6 +147,8 @@ var auditWords = map[string]string{
 	"token.create": "新增令牌", "token.revoke": "吊销令牌", "policy.open": "开放规定", "policy.end": "截止规定", "tariff.add": "新增资费", "station.save": "保存受理点",
 	"do_not_send.add": "停发号码", "do_not_send.lift": "恢复号码", "upload.add": "上传文件", "upload.load": "导入文件", "upload.discard": "放弃文件", "upload.bad_rows": "下载问题行",
 	"case.close": "办结工单", "code.decide": "认定物流代码", "handover": "交寄", "refund": "退费", "redispatch": "再次寄递", "return.receive": "退件入柜", "return.pick_up": "退件领取",
+	"webhook.create": "新增订阅方", "webhook.change": "修改订阅方", "webhook.enable": "启用推送", "webhook.delete": "删除订阅方", "webhook.rotate_secret": "更换签名密钥",
+	"webhook.test": "发送测试消息", "webhook.replay": "重新推送", "webhook.disable": "停用推送",
 	"intervene.close": "在途干预办结", "cancel": "取消", "retry": "重新下单", "address": "更改地址", "not_received": "登记未收到", "declare_lost": "登记遗失",
 	"intervene.readdress": "在途改址", "intervene.withdraw": "撤回邮件", "intervene.urge": "催促投递", "intervene.redeliver": "请求再投",
 	"not_received.found": "“未收到”办结：已找到", "not_received.resent": "“未收到”办结：重新投递", "not_received.lost": "“未收到”办结：遗失",
@@ -142,6 +160,14 @@ var auditWords = map[string]string{
 }
 
 var refusalWords = map[string]string{"reply": "回复短信", "wrong_person": "号码不是本人", "clerk": "工作人员"}
+
+// hookOffWords say why a subscriber is told nothing.
+var hookOffWords = map[string]string{"operator": "已暂停", "gone": "对方已停止接收", "failing": "长期失败，已停用"}
+
+var hookOutcomeWords = map[string]string{
+	"delivered": "已送达", "refused": "对方拒收", "gone": "对方已停止接收", "redirect": "对方要求转址，未跟随", "timeout": "超时无应答",
+	"unreachable": "无法连接", "forbidden": "地址不在允许名单中", "unreadable": "本机密钥无法读取",
+}
 
 // A tokenScope is what a token may be for.
 type tokenScope struct{ Name, Title string }
