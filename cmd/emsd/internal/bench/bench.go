@@ -118,6 +118,7 @@ var measurements = []measurement{
 	{"order", []string{"P3"}, "ordering beside the floor", (*bench).measureOrders},
 	{"accept", []string{"A1"}, "taking in permits by batch", (*bench).measureAccept},
 	{"latency", []string{"A2"}, "from paid to ordered", (*bench).measureLatency},
+	{"pages", []string{"A3"}, "asking the API, of few and of many", (*bench).measurePages},
 	{"send", []string{"M1"}, "sending messages beside the floor", (*bench).measureSends},
 	{"news", []string{"M2"}, "from an event to the gateway", (*bench).measureNews},
 	{"feed", []string{"F1"}, "reading the feed", (*bench).measureFeed},
