@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -425,9 +424,17 @@ func (r *sendRound) judge(j *sendJob, failure error) *SendError {
 }
 
 // IsMobile reports whether a text is a mainland mobile number, eleven digits without a prefix (dossier F).
-func IsMobile(text string) bool { return mobile.MatchString(text) }
-
-var mobile = regexp.MustCompile(`^1[3-9][0-9]{9}$`)
+func IsMobile(text string) bool {
+	if len(text) != 11 || text[0] != '1' || text[1] < '3' {
+		return false
+	}
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
 
 // compose unseals number and name and fills in the text.
 func (r *sendRound) compose(j *sendJob) (SMS, *SendError) {
@@ -472,6 +479,9 @@ func unsealPhone(v *vault.Vault, delivery uuid.UUID, sealed []byte) (vault.Secre
 	phone, err := v.Unseal(vault.ColumnPhone, delivery, sealed)
 	if err != nil {
 		return vault.Secret{}, err
+	}
+	if IsMobile(phone.Reveal()) {
+		return phone, nil
 	}
 	digits := strings.NewReplacer(" ", "", "-", "").Replace(phone.Reveal())
 	for _, prefix := range []string{"+86", "0086", "86"} {

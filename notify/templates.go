@@ -40,16 +40,21 @@ type Facts struct {
 
 // Fields gives the variables of a text. fullName is masked here and goes no further.
 func Fields(m Milestone, fullName string, f Facts) map[string]string {
-	all := map[string]string{
-		"name": maskName(fullName),
-		"no":   strings.ReplaceAll(f.WaybillNo, "-", ""), // gateways refuse hyphens in numbers (A.3)
-		"fee":  yuan(f.DueFen),
-		"day":  dayIn(m.Language(), f.LastDay),
-		"code": f.Password,
-	}
-	vars := make(map[string]string)
-	for _, name := range Variables(m) {
-		vars[name] = all[name]
+	names := parsedTexts[m].names
+	vars := make(map[string]string, len(names))
+	for _, name := range names {
+		switch name {
+		case "name":
+			vars[name] = maskName(fullName)
+		case "no":
+			vars[name] = strings.ReplaceAll(f.WaybillNo, "-", "") // gateways refuse hyphens in numbers (A.3)
+		case "fee":
+			vars[name] = yuan(f.DueFen)
+		case "day":
+			vars[name] = dayIn(m.Language(), f.LastDay)
+		case "code":
+			vars[name] = f.Password
+		}
 	}
 	return vars
 }
@@ -68,22 +73,24 @@ func dayIn(language string, day time.Time) string {
 
 // Render puts the variables into a text.
 func Render(m Milestone, vars map[string]string) (string, error) {
-	text, ok := texts[m]
+	text, ok := parsedTexts[m]
 	if !ok {
 		return "", fmt.Errorf("render message: no text for milestone %q", m)
 	}
 	var missing []string
-	filled := placeholder.ReplaceAllStringFunc(text.words, func(p string) string {
-		name := p[2 : len(p)-1]
+	var filled strings.Builder
+	for i, name := range text.names {
 		if vars[name] == "" {
 			missing = append(missing, name)
 		}
-		return vars[name]
-	})
+		filled.WriteString(text.words[i])
+		filled.WriteString(vars[name])
+	}
 	if missing != nil {
 		return "", fmt.Errorf("render message %s: no value for %s", m, strings.Join(missing, ", "))
 	}
-	return filled, nil
+	filled.WriteString(text.words[len(text.names)])
+	return filled.String(), nil
 }
 
 // maskName keeps the first character of a name. One beyond the basic plane is refused by gateways as an emoji would be
@@ -105,7 +112,13 @@ func yuan(fen int64) string {
 
 // units counts what the carriers count: UTF-16 units of the signature in its brackets and of the text (dossier F).
 func units(signature, text string) int {
-	return len(utf16.Encode([]rune("【" + signature + "】" + text)))
+	n := 2 // the brackets
+	for _, part := range [...]string{signature, text} {
+		for _, r := range part {
+			n += max(utf16.RuneLen(r), 1)
+		}
+	}
+	return n
 }
 
 // Segments counts the parts that the carriers bill for a signature, without its brackets, and a text: 70 units fit one,

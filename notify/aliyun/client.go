@@ -61,17 +61,13 @@ type reply struct {
 // call makes one signed request. Its error is a *notify.SendError of class Unsent or Unknown.
 func (c *Client) call(ctx context.Context, action string, params map[string]string) (reply, error) {
 	r := newRequest(c.host, action, apiVersion, c.cfg.Wall().UTC().Format(dateForm), c.cfg.Nonce(), params, c.cfg.InQuery)
-	headers := map[string]string{"Authorization": r.authorization(c.cfg.AccessKeyID, c.cfg.AccessKeySecret)}
-	for name, value := range r.headers {
-		if name != "host" { // net/http sends it
-			headers[name] = value
-		}
-	}
+	r.headers["authorization"] = r.authorization(c.cfg.AccessKeyID, c.cfg.AccessKeySecret)
+	delete(r.headers, "host") // net/http sends it
 	address := c.cfg.URL
 	if r.query != "" {
 		address += "?" + r.query
 	}
-	a, err := c.post.Post(ctx, address, headers, r.body)
+	a, err := c.post.Post(ctx, address, r.headers, r.body)
 	if err != nil {
 		return reply{}, err
 	}

@@ -49,26 +49,39 @@ func Authorization(keyID, secret string, headers, params map[string]string) stri
 	return request{method: "POST", query: encode(params, "%20"), headers: headers}.authorization(keyID, secret)
 }
 
-// canonical is the request as both sides hash it. The path is "/" for every RPC call, wherever a proxy or a simulator
-// mounts the gateway.
-func (r request) canonical() string {
+// canonical is the request as both sides hash it, and the names of the headers as they are told. The path is "/" for every
+// RPC call, wherever a proxy or a simulator mounts the gateway.
+func (r request) canonical() (text, signed string) {
 	names := slices.Sorted(maps.Keys(r.headers))
-	var headers strings.Builder
+	signed = strings.Join(names, ";")
+	var b strings.Builder
+	b.Grow(512 + len(r.query))
+	b.WriteString(r.method)
+	b.WriteString("\n/\n")
+	b.WriteString(r.query)
+	b.WriteByte('\n')
 	for _, name := range names {
-		headers.WriteString(name + ":" + strings.TrimSpace(r.headers[name]) + "\n")
+		b.WriteString(name)
+		b.WriteByte(':')
+		b.WriteString(strings.TrimSpace(r.headers[name]))
+		b.WriteByte('\n')
 	}
-	return strings.Join([]string{r.method, "/", r.query, headers.String(), strings.Join(names, ";"), r.headers["x-acs-content-sha256"]}, "\n")
+	b.WriteByte('\n')
+	b.WriteString(signed)
+	b.WriteByte('\n')
+	b.WriteString(r.headers["x-acs-content-sha256"])
+	return b.String(), signed
 }
 
 // authorization is the header of that name.
 func (r request) authorization(keyID, secret string) string {
-	names := strings.Join(slices.Sorted(maps.Keys(r.headers)), ";")
-	return algorithm + " Credential=" + keyID + ",SignedHeaders=" + names + ",Signature=" + r.signature(secret)
+	text, signed := r.canonical()
+	return algorithm + " Credential=" + keyID + ",SignedHeaders=" + signed + ",Signature=" + sign(text, secret)
 }
 
-func (r request) signature(secret string) string {
+func sign(canonical, secret string) string {
 	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte(algorithm + "\n" + hexHash([]byte(r.canonical()))))
+	mac.Write([]byte(algorithm + "\n" + hexHash([]byte(canonical))))
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
@@ -80,6 +93,7 @@ func hexHash(b []byte) string {
 // encode joins parameters sorted by name, percent-encoded by RFC 3986. A space is %20 in a query and + in a form.
 func encode(params map[string]string, space string) string {
 	var b strings.Builder
+	b.Grow(512)
 	for i, name := range slices.Sorted(maps.Keys(params)) {
 		if i > 0 {
 			b.WriteByte('&')

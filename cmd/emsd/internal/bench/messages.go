@@ -177,6 +177,10 @@ func sendFloor(ctx context.Context, t task, m *meter) error {
 	transport := &http.Transport{MaxIdleConns: t.Workers, MaxIdleConnsPerHost: t.Workers, DisableCompression: true}
 	client := resty.NewWithClient(&http.Client{Transport: transport, Timeout: 15 * time.Second})
 	v := benchVault()
+	address, err := url.Parse(t.URL)
+	if err != nil {
+		return err
+	}
 	if err := m.start(ctx, db); err != nil {
 		return err
 	}
@@ -197,7 +201,7 @@ func sendFloor(ctx context.Context, t task, m *meter) error {
 			if err != nil {
 				return err
 			}
-			return r.send(ctx, client, t.URL, string(name), string(phone))
+			return r.send(ctx, client, address, string(name), string(phone))
 		})
 		if err != nil {
 			return 0, err
@@ -210,16 +214,24 @@ func sendFloor(ctx context.Context, t task, m *meter) error {
 	return m.stop(ctx, db, t.Items)
 }
 
-// send is one SendSms, signed by as many hashes as the vendor's signature takes.
-func (r *floorText) send(ctx context.Context, client *resty.Client, address, name, phone string) error {
-	body := url.Values{"PhoneNumbers": {phone}, "SignName": {"示例政务服务"}, "TemplateCode": {"SMS_000000001"}, "OutId": {r.attempt.String()},
-		"TemplateParam": {`{"name":"` + name[:3] + `**","no":"1200000000001"}`}}.Encode()
-	sum := sha256.Sum256([]byte(body))
-	canonical := sha256.Sum256([]byte("POST\n/\n\n" + hex.EncodeToString(sum[:])))
+// send is one SendSms: the request that the product makes, header for header, with the vendor's signature made by hand.
+func (r *floorText) send(ctx context.Context, client *resty.Client, u *url.URL, name, phone string) error {
+	body := []byte("OutId=" + r.attempt.String() + "&PhoneNumbers=" + phone + "&SignName=" + url.QueryEscape("示例政务服务") + "&TemplateCode=SMS_000000001&TemplateParam=" +
+		url.QueryEscape(`{"name":"`+name[:3]+`**","no":"1200000000001"}`))
+	const form, signed = "application/x-www-form-urlencoded", "content-type;host;x-acs-action;x-acs-content-sha256;x-acs-date;x-acs-signature-nonce;x-acs-version"
+	sum := sha256.Sum256(body)
+	hash, date, nonce := hex.EncodeToString(sum[:]), time.Now().UTC().Format("2006-01-02T15:04:05Z"), uuid.NewString()
+	canonical := sha256.Sum256([]byte("POST\n/\n\ncontent-type:" + form + "\nhost:" + u.Host + "\nx-acs-action:SendSms\nx-acs-content-sha256:" + hash + "\nx-acs-date:" + date +
+		"\nx-acs-signature-nonce:" + nonce + "\nx-acs-version:2017-05-25\n\n" + signed + "\n" + hash))
 	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write(canonical[:])
-	resp, err := client.R().SetContext(ctx).SetHeader("Content-Type", "application/x-www-form-urlencoded").
-		SetHeader("Authorization", "ACS3-HMAC-SHA256 Credential=bench,Signature="+hex.EncodeToString(mac.Sum(nil))).SetBody([]byte(body)).Post(address)
+	mac.Write([]byte("ACS3-HMAC-SHA256\n" + hex.EncodeToString(canonical[:])))
+	req := client.R().SetContext(ctx).SetBody(body)
+	req.Header = http.Header{
+		"Accept": {"application/json"}, "User-Agent": {"floor"}, "Content-Type": {form}, "X-Acs-Action": {"SendSms"}, "X-Acs-Content-Sha256": {hash}, "X-Acs-Date": {date},
+		"X-Acs-Signature-Nonce": {nonce}, "X-Acs-Version": {"2017-05-25"},
+		"Authorization": {"ACS3-HMAC-SHA256 Credential=LTAI5tBench,SignedHeaders=" + signed + ",Signature=" + hex.EncodeToString(mac.Sum(nil))},
+	}
+	resp, err := req.Post(u.String())
 	if err != nil {
 		return err
 	}
