@@ -88,7 +88,7 @@ func (d *draft) manifestLine(y float64, n int, line ManifestLine) {
 
 func (d *draft) manifestFoot(m Manifest, y float64) {
 	if m.ClosedAt.IsZero() {
-		d.text(15, y, 4, fmt.Sprintf("双方清点：____ 件        经办人：________________        揽投员：________________"))
+		d.text(15, y, 4, "双方清点：____ 件        经办人：________________        揽投员：________________")
 		return
 	}
 	d.text(15, y, 4, fmt.Sprintf("双方清点一致：%d 件", len(m.Lines)))

@@ -14,7 +14,7 @@ var who = map[Action]string{
 	SearchPerson: "cbs", Export: "cbsau", ExportClear: "s", Unmask: "cbs",
 	Cancel: "cbs", Retry: "bs", Address: "cbs", HandOver: "cbs", Pay: "cbs", Refund: "bs", NotReceived: "cbs", Intervene: "bs",
 	Redispatch: "cbs", AskEMS: "cbsa", Propose: "cbs", Confirm: "s",
-	PackCheck: "cbs", Label: "cbs", Manifest: "cbs", Returns: "cbs", WorkCases: "cbs", ReadBills: "bsau", Bills: "bs", Import: "bs",
+	PackCheck: "cbs", Label: "cbs", Manifest: "cbs", Returns: "cbs", WorkCases: "cbs", ReadBills: "bsau", Bills: "bs", Import: "cbsa",
 	WriteSettings: "a", ManageUsers: "a", ManageTokens: "a", ManageHooks: "a", DoNotSend: "bsa", VerifyAudit: "au",
 }
 

@@ -167,7 +167,10 @@ func (c *Console) manifestPrint(v *visit) error {
 	if err != nil {
 		return err
 	}
-	out := sheet.Manifest{Number: m.Number, Station: m.Station, Day: m.Day, Courier: m.Courier.Reveal(), Clerk: actor(m.ClosedBy)}
+	out := sheet.Manifest{Number: m.Number, Station: m.Station, Day: m.Day, Courier: m.Courier.Reveal()}
+	if out.Clerk, err = c.fullName(v, m.ClosedBy); err != nil {
+		return err
+	}
 	if m.Closed() {
 		out.ClosedAt = m.ClosedAt.In(beijing)
 	}
@@ -180,6 +183,20 @@ func (c *Console) manifestPrint(v *visit) error {
 		return err
 	}
 	return v.document("manifest-"+m.Number+".pdf", pdf)
+}
+
+// fullName is how a colleague signs on paper; who is no user is named as on the pages.
+func (c *Console) fullName(v *visit, by string) (string, error) {
+	users, err := c.Staff.Users(v.Context())
+	if err != nil {
+		return "", err
+	}
+	for _, u := range users {
+		if u.Actor() == by {
+			return u.FullName, nil
+		}
+	}
+	return actor(by), nil
 }
 
 // place writes a destination down to the county; a municipality is named once.
