@@ -1,10 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/color"
+	"image/png"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -264,15 +270,55 @@ func (b *tab) look(dir, name string) {
 	for _, w := range widths {
 		b.do(chromedp.EmulateViewport(w, 900))
 		wide := ask(b, chromedp.Evaluate[bool](`document.documentElement.scrollWidth > window.innerWidth`))
-		png := ask(b, chromedp.FullScreenshot(100))
+		picture, err := fewColours(ask(b, chromedp.FullScreenshot(100)))
+		if err != nil {
+			b.t.Fatal(err)
+		}
 		if wide {
 			b.t.Errorf("%s is wider than a window of %d", name, w)
 		}
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d.png", name, w)), png, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d.png", name, w)), picture, 0o644); err != nil {
 			b.t.Fatal(err)
 		}
 	}
 	b.do(chromedp.EmulateViewport(1366, 900))
+}
+
+// fewColours makes a screenshot small enough for the guide: a page has few colours beside the edges of its letters.
+func fewColours(shot []byte) ([]byte, error) {
+	img, err := png.Decode(bytes.NewReader(shot))
+	if err != nil {
+		return nil, err
+	}
+	seen := map[color.RGBA]int{}
+	r := img.Bounds()
+	for y := r.Min.Y; y < r.Max.Y; y++ {
+		for x := r.Min.X; x < r.Max.X; x++ {
+			c := color.RGBAModel.Convert(img.At(x, y)).(color.RGBA)
+			seen[color.RGBA{c.R &^ 7, c.G &^ 7, c.B &^ 7, 255}]++
+		}
+	}
+	common := slices.SortedFunc(maps.Keys(seen), func(a, b color.RGBA) int { return cmp.Compare(seen[b], seen[a]) })
+	palette := color.Palette{}
+	for _, c := range common[:min(48, len(common))] {
+		palette = append(palette, color.RGBA{c.R | c.R>>5, c.G | c.G>>5, c.B | c.B>>5, 255})
+	}
+	small := image.NewPaletted(r, palette)
+	nearest := map[color.RGBA]uint8{}
+	for y := r.Min.Y; y < r.Max.Y; y++ {
+		for x := r.Min.X; x < r.Max.X; x++ {
+			c := color.RGBAModel.Convert(img.At(x, y)).(color.RGBA)
+			i, ok := nearest[c]
+			if !ok {
+				i = uint8(palette.Index(c))
+				nearest[c] = i
+			}
+			small.SetColorIndex(x, y, i)
+		}
+	}
+	var out bytes.Buffer
+	err = (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, small)
+	return out.Bytes(), err
 }
 
 func (b *tab) title() string { b.t.Helper(); return ask(b, chromedp.Title()) }

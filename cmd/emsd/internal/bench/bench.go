@@ -123,6 +123,7 @@ var measurements = []measurement{
 	{"news", []string{"M2"}, "from an event to the gateway", (*bench).measureNews},
 	{"feed", []string{"F1"}, "reading the feed", (*bench).measureFeed},
 	{"webhooks", []string{"W1"}, "webhooks while some subscribers hang", (*bench).measureWebhooks},
+	{"console", []string{"C1"}, "the console's pages", (*bench).measureConsole},
 	{"snapshot", []string{"P6"}, "polling while an old snapshot is held", (*bench).measureSnapshot},
 	{"young", []string{"P6"}, "polling tables that were never analyzed", (*bench).measureYoung},
 	{"claim", []string{"P5"}, "claiming from tables that grow", (*bench).measureClaims},
