@@ -289,5 +289,10 @@ func (s *Service) SaveStation(ctx context.Context, row map[string]string, by, wh
 	})
 }
 
+// StationByCode reads one station.
+func (s *Service) StationByCode(ctx context.Context, code string) (Station, error) {
+	return stationByCode(ctx, s.db, code)
+}
+
 // Stations lists every station by code.
 func (s *Service) Stations(ctx context.Context) ([]Station, error) { return allStations(ctx, s.db) }

@@ -115,6 +115,10 @@ func sentByProvince(ctx context.Context, db *sqlx.DB, since time.Time) (map[stri
 }
 
 func allStations(ctx context.Context, db *sqlx.DB) ([]Station, error) {
+	return stationsWhere(ctx, db, ``)
+}
+
+func stationsWhere(ctx context.Context, db *sqlx.DB, where string, args ...any) ([]Station, error) {
 	var rows []struct {
 		Code       string `db:"code"`
 		Name       string `db:"name"`
@@ -130,9 +134,9 @@ func allStations(ctx context.Context, db *sqlx.DB) ([]Station, error) {
 	}
 	err := db.SelectContext(ctx, &rows, `
 		SELECT code, name, kind, coalesce(operated_by, '') AS operated_by, sender_name, phone, province, city, county, address, hours
-		FROM stations ORDER BY code`)
+		FROM stations `+where+` ORDER BY code`, args...)
 	if err != nil {
-		return nil, fmt.Errorf("read every station: %w", err)
+		return nil, fmt.Errorf("read stations: %w", err)
 	}
 	stations := make([]Station, len(rows))
 	for i, r := range rows {
@@ -162,4 +166,16 @@ func selectTariffs(ctx context.Context, q sqlx.QueryerContext, query string, arg
 		tariffs[i] = Tariff{r.Zone, r.Provinces, r.From, r.To.Time, r.FirstWeightG, r.FirstFen, r.StepWeightG, r.StepFen}
 	}
 	return tariffs, nil
+}
+
+// stationByCode reads one station whole.
+func stationByCode(ctx context.Context, db *sqlx.DB, code string) (Station, error) {
+	all, err := stationsWhere(ctx, db, `WHERE code = $1`, code)
+	if err == nil && len(all) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return Station{}, err
+	}
+	return all[0], nil
 }

@@ -150,3 +150,6 @@ func readTable(text, head string) [][]string {
 	}
 	return rows[1:]
 }
+
+// Groups lists every group.
+func Groups() []Group { return slices.Clone(groups) }

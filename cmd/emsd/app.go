@@ -34,6 +34,7 @@ import (
 	"emsd/notify/webhook"
 	"emsd/tracking"
 
+	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -65,6 +66,8 @@ type app struct {
 	tallies   *tracking.Tallier
 	timeline  *tracking.Reader
 	uploads   *intake.Uploads
+	tries     *resident.Tries
+	pages     *resident.Pages
 	planner   *notify.Planner
 	sender    *notify.Sender
 	resolver  *notify.Resolver
@@ -134,6 +137,9 @@ func newApp(ctx context.Context, cfg Config, clock courier.Clock, log *slog.Logg
 	a.journeys = tracking.NewChronicler(a.db, clock)
 	a.tallies = tracking.NewTallier(a.db)
 	a.timeline = tracking.NewReader(a.db)
+	a.tries = resident.NewTries(a.db)
+	a.pages = resident.NewPages(resident.PageConfig{Days: cfg.TrackingDays, Proxies: cfg.TrustedProxies}, a.vault, a.tries, a.service, a.timeline,
+		tracking.NewHistory(a.db, clock, tracking.HistoryOptions{}), notify.NewRefusals(a.db, a.vault), clock, log)
 	a.uploads = intake.NewUploads(a.db, a.vault, a.service, clock, log)
 	if err = a.makeNotify(); err != nil {
 		return nil, err
@@ -322,6 +328,7 @@ func (a *app) purge(ctx context.Context) error {
 		tracking.EnsurePartitions(ctx, a.db, a.clock.Now(), 3),
 		a.webhooks.Purge(ctx, a.clock.Wall().AddDate(0, 0, -a.cfg.Webhook.KeepDays)),
 		a.service.PurgeIdempotency(ctx, a.clock.Wall().Add(-idempotencyAge)),
+		a.tries.Purge(ctx, a.clock.Wall()),
 		a.uploads.Purge(ctx, a.clock.Now().Add(-uploadAge)),
 		a.staff.Purge(ctx),
 	)
@@ -351,13 +358,13 @@ type face struct {
 func (a *app) faces(stopping <-chan struct{}) []*face {
 	mux := http.NewServeMux()
 	mux.Handle("/", api.New(a.service, a.orderer, a.timeline, a.db, a.clock, api.Feed{Grew: a.feedGrew.next, Stopping: stopping},
-		a.refolder(), a.vault, api.Options{Webhooks: a.hooks, Rate: a.cfg.API.Rate, Burst: a.cfg.API.Burst, Hook: crashHook(), Replies: a.replies}, a.log))
+		a.refolder(), a.vault, api.Options{Webhooks: a.hooks, Rate: a.cfg.API.Rate, Burst: a.cfg.API.Burst, Hook: crashHook(), Replies: a.replies, TrackingURL: a.trackingURL}, a.log))
 	pages := a.console()
 	mux.Handle("/console", pages)
 	mux.Handle("/console/", pages)
 	backOffice := web.Log(a.log, mux)
 	public := web.Log(a.log, resident.New(resident.Config{EMSSecret: string(a.cfg.EMS.Secret), ReceiptSecret: string(a.cfg.ReceiptSecret)},
-		a.hints, a.receipts, a.replies, a.receiptForms(), a.clock, a.log))
+		a.pages, a.hints, a.receipts, a.replies, a.receiptForms(), a.clock, a.log))
 	ops := opsHandler(a.reg, []check{
 		{"database", func(ctx context.Context) error { return a.db.PingContext(ctx) }},
 		{"schema", func(ctx context.Context) error { return migrations.Check(ctx, a.db.DB) }},
@@ -377,6 +384,15 @@ func (a *app) console() http.Handler {
 	return console.New(console.Parts{Staff: a.staff, Service: a.service, Timeline: a.timeline, Hints: a.hints,
 		History: tracking.NewHistory(a.db, a.clock, tracking.HistoryOptions{}), Messages: notify.NewReader(a.db), Uploads: a.uploads, Refusals: notify.NewRefusals(a.db, a.vault),
 		Webhooks: a.hooks, Labels: a.orderer, Press: a.press, Biller: a.ems, Clock: a.clock, Log: a.log})
+}
+
+// trackingURL is the address of the resident's page of a delivery; empty when nobody has said under which address the page
+// is reached.
+func (a *app) trackingURL(delivery uuid.UUID) string {
+	if a.cfg.PublicURL == "" {
+		return ""
+	}
+	return strings.TrimSuffix(a.cfg.PublicURL, "/") + "/t/" + resident.NewTokens(a.vault).Of(delivery)
 }
 
 // receiptForms are the receipts of the gateways in use.

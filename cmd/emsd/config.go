@@ -35,16 +35,18 @@ func (s secret) MarshalText() ([]byte, error) { return []byte("redacted"), nil }
 
 // Config is all that the environment says. Names and defaults are those of the contract; README.md has the table.
 type Config struct {
-	DatabaseURL   secret `env:"DATABASE_URL"`
-	Listen        string `env:"LISTEN" envDefault:"127.0.0.1:8080"`
-	PublicListen  string `env:"PUBLIC_LISTEN" envDefault:"127.0.0.1:8081"`
-	OpsListen     string `env:"OPS_LISTEN" envDefault:"127.0.0.1:8082"`
-	PublicURL     string `env:"PUBLIC_URL"`
-	TLSCertFile   string `env:"TLS_CERT_FILE"`
-	TLSKeyFile    string `env:"TLS_KEY_FILE"`
-	ClientCAFile  string `env:"CLIENT_CA_FILE"`
-	MasterKeyFile string `env:"MASTER_KEY_FILE"`
-	LogLevel      string `env:"LOG_LEVEL" envDefault:"info"`
+	DatabaseURL    secret         `env:"DATABASE_URL"`
+	Listen         string         `env:"LISTEN" envDefault:"127.0.0.1:8080"`
+	PublicListen   string         `env:"PUBLIC_LISTEN" envDefault:"127.0.0.1:8081"`
+	OpsListen      string         `env:"OPS_LISTEN" envDefault:"127.0.0.1:8082"`
+	PublicURL      string         `env:"PUBLIC_URL"`
+	TrackingDays   int            `env:"TRACKING_DAYS" envDefault:"90"`
+	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES"`
+	TLSCertFile    string         `env:"TLS_CERT_FILE"`
+	TLSKeyFile     string         `env:"TLS_KEY_FILE"`
+	ClientCAFile   string         `env:"CLIENT_CA_FILE"`
+	MasterKeyFile  string         `env:"MASTER_KEY_FILE"`
+	LogLevel       string         `env:"LOG_LEVEL" envDefault:"info"`
 
 	EMS            EMSConfig `envPrefix:"EMS_"`
 	API            APIConfig `envPrefix:"API_"`
@@ -290,7 +292,7 @@ func (c *Config) check() error {
 		"EMSD_ORDER_CONCURRENCY": float64(c.OrderConcurrency), "EMSD_ORDER_LEASE": c.OrderLease.Seconds(), "EMSD_WEIGHT_G": float64(c.WeightG),
 		"EMSD_NUMBERS_LOW": float64(c.NumbersLow), "EMSD_NUMBERS_REFILL": float64(c.NumbersRefill), "EMSD_DATABASE_POOL": float64(c.DatabasePool),
 		"EMSD_API_RATE": c.API.Rate, "EMSD_API_BURST": float64(c.API.Burst),
-		"EMSD_SHUTDOWN_TIMEOUT": c.ShutdownTimeout.Seconds(), "EMSD_SESSION_IDLE": c.SessionIdle.Seconds(), "EMSD_SESSION_MAX": c.SessionMax.Seconds(),
+		"EMSD_TRACKING_DAYS": float64(c.TrackingDays), "EMSD_SHUTDOWN_TIMEOUT": c.ShutdownTimeout.Seconds(), "EMSD_SESSION_IDLE": c.SessionIdle.Seconds(), "EMSD_SESSION_MAX": c.SessionMax.Seconds(),
 	} {
 		if n <= 0 {
 			bad("%s: must be more than 0", name)

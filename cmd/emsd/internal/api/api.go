@@ -44,8 +44,9 @@ type API struct {
 
 	replies Replies
 
-	limit *limiter
-	hook  func(point string) // of crash tests
+	limit    *limiter
+	hook     func(point string) // of crash tests
+	tracking func(delivery uuid.UUID) string
 
 	mux    *http.ServeMux
 	routes []Route
@@ -54,9 +55,11 @@ type API struct {
 // Options of an API; zero values take the default given here.
 type Options struct {
 	Webhooks *webhook.Service
-	Rate     float64            // calls a second of one token; no limit
-	Burst    int                // how many of them may come at once
-	Hook     func(point string) // called at named points, for crash tests; nothing
+	Rate     float64 // calls a second of one token; no limit
+	Burst    int     // how many of them may come at once
+	// TrackingURL gives the address of a resident's page; empty for none. nil: there are none.
+	TrackingURL func(delivery uuid.UUID) string
+	Hook        func(point string) // called at named points, for crash tests; nothing
 
 	Replies Replies // what residents answered; nothing is shown
 }
@@ -93,7 +96,7 @@ type Scans interface {
 func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, clock courier.Clock, feed Feed,
 	codes Codes, v *vault.Vault, opts Options, log *slog.Logger) *API {
 	a := &API{service: service, labels: labels, scans: scans, db: db, clock: clock, feed: feed, codes: codes, vault: v, hooks: opts.Webhooks, limit: newLimiter(opts.Rate, opts.Burst),
-		hook: opts.Hook, replies: opts.Replies, log: log, mux: http.NewServeMux()}
+		hook: opts.Hook, replies: opts.Replies, tracking: opts.TrackingURL, log: log, mux: http.NewServeMux()}
 	if a.hook == nil {
 		a.hook = func(string) {}
 	}

@@ -3,11 +3,14 @@ package api
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	"emsd/cmd/emsd/internal/web"
 	"emsd/courier"
+
+	"github.com/google/uuid"
 )
 
 // accept takes one approved permit. A refusal by a rule is recorded all the same.
@@ -26,8 +29,18 @@ func (a *API) accept(w http.ResponseWriter, r *http.Request, t courier.Token) er
 		return err
 	}
 	w.Header().Set("Location", "/v1/deliveries/"+results[0].Delivery.ID.String())
-	web.WriteJSON(w, status, "application/json", viewDelivery(results[0].Delivery, false))
+	v := viewDelivery(results[0].Delivery, false)
+	v.TrackingURL = a.trackingURL(t, results[0].Delivery.ID)
+	web.WriteJSON(w, status, "application/json", v)
 	return nil
+}
+
+// trackingURL is the address of the resident's page, for those who may hand it to the resident.
+func (a *API) trackingURL(t courier.Token, delivery uuid.UUID) string {
+	if a.tracking == nil || !slices.ContainsFunc(t.Scopes, func(s string) bool { return s == scopePermits || s == scopeClerk || s == scopeAdmin }) {
+		return ""
+	}
+	return a.tracking(delivery)
 }
 
 // outcome tells the status of an accepted permit, or the problem of one that was not.
@@ -62,7 +75,7 @@ func (a *API) show(w http.ResponseWriter, r *http.Request, t courier.Token) erro
 		return err
 	}
 	v := viewAll(view, mayUnmask(t))
-	v.Scans = viewScans(steps)
+	v.Scans, v.TrackingURL = viewScans(steps), a.trackingURL(t, id)
 	interventions, err := a.service.InterventionsOf(r.Context(), id)
 	if err != nil {
 		return err

@@ -44,6 +44,7 @@ type deliveryView struct {
 	NotReceived   []nonReceiptView   `json:"not_received,omitempty"`
 	Interventions []interventionView `json:"interventions,omitempty"`
 	Expected      *expectationView   `json:"expected,omitempty"`
+	TrackingURL   string             `json:"tracking_url,omitempty"`
 	Replies       []replyView        `json:"replies,omitempty"` // for clerks only
 }
 

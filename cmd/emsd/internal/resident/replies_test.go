@@ -24,7 +24,7 @@ func (k *kept) Append(_ context.Context, _ string, replies []notify.Reply) error
 func TestRepliesAreTakenAtTheSecretAddressOnly(t *testing.T) {
 	t.Parallel()
 	k := &kept{}
-	h := New(Config{ReceiptSecret: "s3cret"}, nil, nil, k, map[string]ReceiptForm{
+	h := New(Config{ReceiptSecret: "s3cret"}, nil, nil, nil, k, map[string]ReceiptForm{
 		"aliyun": {ParseReplies: aliyun.ParseReplies, Answer: aliyun.ReceiptAnswer}, "mas": {ParseReplies: mas.ParseReplies, Answer: mas.ReceiptAnswer},
 	}, courier.Clock{}, slog.New(slog.DiscardHandler))
 	one := `[{"phone_number":"13900000000","content":"TD","send_time":"2026-05-06 12:00:00","sequence_id":7}]`

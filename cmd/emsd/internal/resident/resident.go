@@ -1,4 +1,5 @@
-// Package resident is all that faces outward: what EMS pushes and the receipts of the SMS gateways. Everything that
+// Package resident is all that faces outward: residents' pages, what EMS pushes, and receipts and replies from the SMS
+// gateways. Everything that
 // arrives here may be forged: a push is a hint that a waybill is worth asking about, a receipt counts only when it
 // comes to the secret address and is about an attempt of ours.
 package resident
@@ -62,7 +63,7 @@ type face struct {
 }
 
 // New returns the handler of the public listener.
-func New(cfg Config, hints Hints, receipts Receipts, replies Replies, forms map[string]ReceiptForm, clock courier.Clock, log *slog.Logger) http.Handler {
+func New(cfg Config, pages *Pages, hints Hints, receipts Receipts, replies Replies, forms map[string]ReceiptForm, clock courier.Clock, log *slog.Logger) http.Handler {
 	f := &face{cfg, hints, receipts, replies, forms, clock, log}
 	mux := http.NewServeMux()
 	// EMS: 040002, one scan
@@ -73,6 +74,9 @@ func New(cfg Config, hints Hints, receipts Receipts, replies Replies, forms map[
 	// SMS gateway: what residents answered, under the same secret
 	mux.Handle("POST /sms/{gateway}/replies/{secret}", web.LimitBody(maxReceipts, http.HandlerFunc(f.reply)))
 	mux.HandleFunc("GET /sms/{gateway}/replies/{secret}", f.probe)
+	if pages != nil {
+		pages.register(mux)
+	}
 	return mux
 }
 
