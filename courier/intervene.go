@@ -161,7 +161,6 @@ func (s *Service) askedBefore(ctx context.Context, tx *sqlx.Tx, open Interventio
 	return open, Wake(ctx, tx, WakeOrders)
 }
 
-// byPhone tells a clerk what to do and how to record it.
 // Open reports whether it is not known yet what came of it.
 func (i Intervention) Open() bool {
 	switch i.State {
@@ -171,6 +170,7 @@ func (i Intervention) Open() bool {
 	return true
 }
 
+// byPhone tells a clerk what to do and how to record it.
 func (i Intervention) byPhone(now time.Time) NewCase {
 	next := "请致电 EMS（010-56421484），报运单号 " + i.WaybillNo + "，要求" + interveneWords[i.Kind] + "；办理后登记结果（interventions/close）。"
 	if i.Kind == InterveneReaddress {

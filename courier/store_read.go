@@ -298,3 +298,19 @@ func lockCase(ctx context.Context, tx *sqlx.Tx, id uuid.UUID) (Case, map[uuid.UU
 	}
 	return casesFrom([]caseRow{row})[0], rows, nil
 }
+
+type holderRow struct {
+	Phone       []byte    `db:"phone_sealed"`
+	Language    string    `db:"language"`
+	Status      Status    `db:"status"`
+	StatusSince time.Time `db:"status_since"`
+}
+
+func readHolder(ctx context.Context, db *sqlx.DB, id uuid.UUID) (holderRow, error) {
+	var r holderRow
+	err := db.GetContext(ctx, &r, `SELECT phone_sealed, language, status, status_since FROM deliveries WHERE id = $1`, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return r, ErrNotFound
+	}
+	return r, err
+}

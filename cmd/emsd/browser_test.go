@@ -46,6 +46,7 @@ func startBrowser() (context.Context, error) {
 	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.UserDataDir(dir), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("lang", "zh-CN"),
+		chromedp.Flag("host-resolver-rules", "MAP permits.example 127.0.0.1"), // a host that is not trusted as loopback is
 		chromedp.WSURLReadTimeout(60*time.Second), chromedp.CombinedOutput(io.Discard))
 	alloc, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancel := chromedp.NewContext(alloc, chromedp.WithErrorf(func(string, ...any) {})) // of events that it does not know

@@ -146,7 +146,7 @@ func (c *clerk) done(path string, fields ...string) string {
 func checkHeaders(t testing.TB, path string, h http.Header) {
 	t.Helper()
 	for name, want := range map[string]string{
-		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY",
+		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "X-Frame-Options": "DENY",
 		"X-Robots-Tag": "noindex, nofollow", "Cross-Origin-Opener-Policy": "same-origin",
 	} {
 		if got := h.Get(name); got != want {

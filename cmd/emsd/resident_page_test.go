@@ -4,12 +4,16 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"emsd/cmd/emsd/internal/resident"
+	"emsd/courier/emssim"
 	"emsd/courier/staff"
 
 	"github.com/chromedp/chromedp"
@@ -60,7 +64,7 @@ func (v *visitor) sees(path, digits string) string {
 // checkResidentHeaders holds for every answer.
 func checkResidentHeaders(t testing.TB, r reply) {
 	t.Helper()
-	for name, want := range map[string]string{"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
+	for name, want := range map[string]string{"Cache-Control": "no-store", "Referrer-Policy": "same-origin", "X-Content-Type-Options": "nosniff",
 		"X-Robots-Tag": "noindex, nofollow", "X-Frame-Options": "DENY"} {
 		if got := r.header.Get(name); got != want {
 			t.Errorf("header %s is %q, want %q", name, got, want)
@@ -77,7 +81,7 @@ func checkResidentHeaders(t testing.TB, r reply) {
 // TestAResidentSeesTheEnvelopeAndNothingOfAPerson walks one delivery from payment to a door, as its resident sees it.
 func TestAResidentSeesTheEnvelopeAndNothingOfAPerson(t *testing.T) {
 	t.Parallel()
-	d := start(t, setup{env: []string{"EMSD_PUBLIC_URL=https://permits.example.cn"}})
+	d := start(t, setup{ems: emssim.Config{PushTo: "here"}, env: []string{"EMSD_PUBLIC_URL=https://permits.example.cn"}})
 	p := permit(77)
 	v := d.accept(permit(77))
 	at := id(v)
@@ -89,7 +93,7 @@ func TestAResidentSeesTheEnvelopeAndNothingOfAPerson(t *testing.T) {
 		t.Error("a token that may only read is told the address")
 	}
 	b := newTab(t, d.public)
-	b.open(path)
+	b.open(path + "?lang=zh")
 	b.sees("收件手机号的后四位")
 	if cookies := d.visitor().get(path).header.Values("Set-Cookie"); len(cookies) > 0 {
 		t.Errorf("cookies before the digits: %q", cookies)
@@ -110,10 +114,15 @@ func TestAResidentSeesTheEnvelopeAndNothingOfAPerson(t *testing.T) {
 	until(t, 20*time.Second, "ordered", func() bool { return d.status(at) == "ordered" })
 	d.scanned(at, "out_for_delivery", "203", "702")
 	b.open(path)
+	b.sees("The courier is on the way") // as the browser asks for it
+	b.open(path + "?lang=zh")
 	b.sees("投递员正在派送")
 	b.look(dir, "resident-out")
 	b.accessible("out for delivery")
-	b.click("header a")
+	if to := ask(b, chromedp.Evaluate[string](`document.querySelector("header a").href`)); to != d.public+path+"?lang=en" {
+		t.Errorf("the other language is at %s", to)
+	}
+	b.open(path + "?lang=en")
 	b.sees("The courier is on the way")
 	b.accessible("English")
 	b.look(dir, "resident-english")
@@ -153,6 +162,13 @@ func TestGuessingDigitsIsStoppedAndTellsNothing(t *testing.T) {
 	forged := "/t/" + strings.Repeat("A", len(good)-3)
 	answers := map[string]string{}
 	for _, path := range []string{good, forged, "/t/x"} {
+		if path == good {
+			for _, spelt := range []string{good + "%0A", good[:20] + "%0D" + good[20:]} { // counted as tokens that are none
+				if r := d.visitor().post(spelt, "digits", "0001"); r.status != http.StatusUnprocessableEntity {
+					t.Errorf("%s opens: %s", spelt, r)
+				}
+			}
+		}
 		v := d.visitor()
 		first := v.get(path)
 		checkResidentHeaders(t, first)
@@ -180,9 +196,70 @@ func TestGuessingDigitsIsStoppedAndTellsNothing(t *testing.T) {
 	}
 }
 
+// underAName serves a face under a host name over plain http, as it looks inside a closed network.
+func underAName(t *testing.T, face string) string {
+	t.Helper()
+	to, err := url.Parse(face)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host }}
+	srv := httptest.NewServer(proxy)
+	t.Cleanup(srv.Close)
+	return strings.Replace(srv.URL, "127.0.0.1", "permits.example", 1)
+}
+
+// TestFormsWorkOverPlainHTTP: where a browser does not say where a form comes from but by its Origin.
+func TestFormsWorkOverPlainHTTP(t *testing.T) {
+	t.Parallel()
+	d := start(t, setup{env: []string{withoutFactor}})
+	path := d.residentPath(id(d.accept(permit(81))))
+	b := newTab(t, underAName(t, d.public))
+	b.open(path)
+	b.fill("#digits", "0001")
+	b.click("main button")
+	b.sees("等待您缴纳邮费")
+	u, password := d.newUser(staff.BackOffice, "")
+	b = newTab(t, underAName(t, d.api))
+	b.open("/console/sign-in")
+	b.fill("#name", u.Name, "#password", password)
+	b.click("main form button")
+	b.sees("今日")
+}
+
+// TestATokenThatIsNoneTakesAsLong compares medians, generously: what would differ is a look-up or an unsealing left out.
+func TestATokenThatIsNoneTakesAsLong(t *testing.T) {
+	t.Parallel()
+	d := start(t, setup{env: []string{"EMSD_TRUSTED_PROXIES=127.0.0.0/8"}})
+	var genuine, forged []time.Duration
+	c := &clerk{t: t, base: d.public, client: d.visitor().client}
+	for n := range 15 {
+		good := d.residentPath(id(d.accept(permit(500 + n))))
+		for i := range 8 {
+			path, to := good, &genuine
+			if i%2 == 1 {
+				path, to = fmt.Sprintf("/t/%sA%02d", good[3:len(good)-3], n), &forged
+			}
+			began := time.Now()
+			r := c.send("POST", path, url.Values{"digits": {"1234"}}, "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", n))
+			*to = append(*to, time.Since(began))
+			if r.status != http.StatusUnprocessableEntity {
+				t.Fatalf("%s: %s", path, r)
+			}
+		}
+	}
+	slices.Sort(genuine)
+	slices.Sort(forged)
+	a, b := genuine[len(genuine)/2], forged[len(forged)/2]
+	t.Logf("median of a genuine token %s, of one that is none %s", a, b)
+	if a > 2*b || b > 2*a {
+		t.Errorf("the time tells a genuine token (%s) from one that is none (%s)", a, b)
+	}
+}
+
 func TestWhatResidentsMayAskFor(t *testing.T) {
 	t.Parallel()
-	d := start(t, setup{})
+	d := start(t, setup{ems: emssim.Config{PushTo: "here"}})
 	at := d.ordered(79)
 	path := d.residentPath(at)
 	v := d.visitor()

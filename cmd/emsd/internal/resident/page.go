@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	_ "embed"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"html/template"
 	"log/slog"
@@ -29,9 +30,11 @@ import (
 const (
 	triesAtOnce   = 5 // of a token in shortWindow
 	triesADay     = 15
+	triesInAll    = 40 // in lifeWindow: who has the link alone finds the digits in one of 250 cases
 	triesOfOne    = 60 // of an address in shortWindow: many residents share one
 	shortWindow   = 15 * time.Minute
 	longWindow    = 24 * time.Hour
+	lifeWindow    = 180 * 24 * time.Hour
 	openFor       = 30 * time.Minute // how long the digits are good for
 	maxForm       = 4 << 10
 	digitsOfPhone = 4
@@ -40,6 +43,7 @@ const (
 // Deliveries is what a page reads of a delivery, and what a resident may do about it.
 type Deliveries interface {
 	Get(ctx context.Context, id uuid.UUID) (courier.View, error)
+	HolderOf(ctx context.Context, id uuid.UUID) (courier.Holder, error)
 	InterventionsOf(ctx context.Context, id uuid.UUID) ([]courier.Intervention, error)
 	ReportNotReceived(ctx context.Context, id uuid.UUID, saidBy, reason, by string) (courier.View, error)
 	Intervene(ctx context.Context, id uuid.UUID, kind string, to courier.Recipient, reason, by string) (courier.Intervention, error)
@@ -127,12 +131,13 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"st
 // policy lets a page load nothing but its own style, by hash.
 var policy = func() string {
 	sum := sha256.Sum256([]byte(styleSheet))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 }()
 
 func headers(h http.Header) {
 	h.Set("Content-Security-Policy", policy)
-	h.Set("Referrer-Policy", "no-referrer")
+	// Not no-referrer: with it browsers post forms with Origin null, which looks like another site's, and old ones say nothing else.
+	h.Set("Referrer-Policy", "same-origin")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Robots-Tag", "noindex, nofollow")
@@ -157,7 +162,6 @@ type screen struct {
 	Path     string
 	Query    string // that keeps the language
 	Fault    string
-	Done     string
 	Locked   bool
 	Stopped  bool // the number gets no more messages
 	View     *View
@@ -205,7 +209,7 @@ func (q *request) opened() (courier.View, bool, error) {
 		return courier.View{}, false, nil
 	}
 	d, err := q.p.deliveries.Get(q.r.Context(), id)
-	if errors.Is(err, courier.ErrNotFound) || err == nil && q.p.over(d) {
+	if errors.Is(err, courier.ErrNotFound) || err == nil && q.p.over(d.Status, d.StatusSince) {
 		return courier.View{}, false, nil
 	}
 	return d, err == nil, err
@@ -214,10 +218,10 @@ func (q *request) opened() (courier.View, bool, error) {
 const cookieName = "emsd_t"
 
 // over says whether the page of a delivery is closed: some time after its end.
-func (p *Pages) over(d courier.View) bool {
-	switch d.Status {
+func (p *Pages) over(s courier.Status, since time.Time) bool {
+	switch s {
 	case courier.Refused, courier.Delivered, courier.Returned, courier.Lost, courier.Cancelled:
-		return p.clock.Now().After(d.StatusSince.AddDate(0, 0, p.cfg.Days))
+		return p.clock.Now().After(since.AddDate(0, 0, p.cfg.Days))
 	}
 	return false
 }
@@ -225,56 +229,73 @@ func (p *Pages) over(d courier.View) bool {
 // unlock takes the digits. A token that is none and digits that are wrong have the same answer after the same work.
 func (q *request) unlock() error {
 	digits := strings.TrimSpace(q.r.PostFormValue("digits"))
-	keys := q.p.tryKeys(q.token, q.address())
-	tries, err := q.p.tries.count(q.r.Context(), keys, []time.Duration{shortWindow, longWindow, shortWindow}, q.p.clock.Wall())
+	id, genuine := q.p.tokens.delivery(q.token)
+	locked, err := q.tooMany(id, genuine)
 	if err != nil {
 		return err
 	}
-	if tries[0] > triesAtOnce || tries[1] > triesADay || tries[2] > triesOfOne {
+	if locked {
 		return q.render(http.StatusTooManyRequests, screen{Locked: true})
 	}
-	d, right, err := q.compare(digits)
+	holder, right, err := q.compare(id, genuine, digits)
 	if err != nil {
 		return err
 	}
 	if !right {
 		return q.render(http.StatusUnprocessableEntity, screen{Fault: q.language.say("链接或号码不正确，请核对后再试。", "The link or the digits are not right. Please check and try again.")})
 	}
-	if err := q.p.tries.forgive(q.r.Context(), keys); err != nil {
+	if err := q.p.tries.forgive(q.r.Context(), append(q.p.tokenKeys(id, genuine, q.token), q.p.addressKey(q.address()))); err != nil {
 		return err
 	}
 	until := q.p.clock.Wall().Add(openFor)
 	http.SetCookie(q.w, &http.Cookie{Name: cookieName, Value: q.p.tokens.cookie(q.token, until), Path: "/t/" + q.token, MaxAge: int(openFor.Seconds()),
 		HttpOnly: true, Secure: q.secure(), SameSite: http.SameSiteStrictMode})
-	if !q.chosen && d.Recipient.Language != "" {
-		q.language, q.chosen = Language(d.Recipient.Language), true
+	if !q.chosen {
+		q.language, q.chosen = Language(holder.Language), true
 	}
 	return q.back()
 }
 
-// compare looks the delivery up and compares the digits, or does the same work on a delivery that there is not.
-func (q *request) compare(digits string) (courier.View, bool, error) {
-	id, ok := q.p.tokens.delivery(q.token)
-	d, err := q.p.deliveries.Get(q.r.Context(), id)
-	if err != nil && !errors.Is(err, courier.ErrNotFound) {
-		return d, false, err
+// tooMany counts a try, first of the address: one that is over its limit costs no more rows.
+func (q *request) tooMany(id uuid.UUID, genuine bool) (bool, error) {
+	ctx, wall := q.r.Context(), q.p.clock.Wall()
+	tries, err := q.p.tries.count(ctx, [][]byte{q.p.addressKey(q.address())}, []time.Duration{shortWindow}, wall)
+	if err != nil || tries[0] > triesOfOne {
+		return err == nil, err
 	}
-	phone := d.Recipient.Phone
+	tries, err = q.p.tries.count(ctx, q.p.tokenKeys(id, genuine, q.token), []time.Duration{shortWindow, longWindow, lifeWindow}, wall)
 	if err != nil {
-		if phone, err = q.p.vault.Unseal(vault.ColumnPhone, uuid.Nil, q.p.dummy); err != nil {
-			return d, false, err
-		}
-		ok = false
+		return false, err
 	}
-	last := phone.Reveal()
-	last = last[max(0, len(last)-digitsOfPhone):]
-	same := subtle.ConstantTimeCompare([]byte(last), []byte(digits)) == 1
-	return d, same && ok && !q.p.over(d), nil
+	return tries[0] > triesAtOnce || tries[1] > triesADay || tries[2] > triesInAll, nil
 }
 
-// tryKeys are under which tries are counted: of the token in two windows, of the address in one.
-func (p *Pages) tryKeys(token, address string) [][]byte {
-	return [][]byte{p.vault.Lookup(hashTry, "short "+token), p.vault.Lookup(hashTry, "day "+token), p.vault.Lookup(hashAddress, address)}
+// tokenKeys are under which the tries of a token are counted, one per window. Tokens that are none share 65,536 keys, so that
+// inventing them fills no table; each still locks as a genuine one does.
+func (p *Pages) tokenKeys(id uuid.UUID, genuine bool, token string) [][]byte {
+	of := id.String()
+	if !genuine {
+		of = "none " + hex.EncodeToString(p.vault.Lookup(hashTry, token)[:2])
+	}
+	return [][]byte{p.vault.Lookup(hashTry, "short "+of), p.vault.Lookup(hashTry, "day "+of), p.vault.Lookup(hashTry, "life "+of)}
+}
+
+func (p *Pages) addressKey(address string) []byte { return p.vault.Lookup(hashAddress, address) }
+
+// compare looks the holder up and compares the digits, or does the same work for a delivery that there is not.
+func (q *request) compare(id uuid.UUID, genuine bool, digits string) (courier.Holder, bool, error) {
+	holder, err := q.p.deliveries.HolderOf(q.r.Context(), id)
+	if errors.Is(err, courier.ErrNotFound) {
+		genuine = false
+		holder.Phone, err = q.p.vault.Unseal(vault.ColumnPhone, uuid.Nil, q.p.dummy)
+	}
+	if err != nil {
+		return holder, false, err
+	}
+	last := holder.Phone.Reveal()
+	last = last[max(0, len(last)-digitsOfPhone):]
+	same := subtle.ConstantTimeCompare([]byte(last), []byte(digits)) == 1
+	return holder, same && genuine && !q.p.over(holder.Status, holder.StatusSince), nil
 }
 
 // back leads to the page after a POST.

@@ -35,14 +35,15 @@ func (t Tokens) Of(delivery uuid.UUID) string {
 }
 
 // delivery gives the delivery of a token. For one that was not made here it gives an id that no delivery has, so that
-// whoever asks for it does the same work.
+// whoever asks for it does the same work. A token has one spelling: tries are counted by it.
 func (t Tokens) delivery(token string) (id uuid.UUID, ok bool) {
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(raw) != len(id)+macSize {
 		raw = make([]byte, len(id)+macSize)
 	}
 	copy(id[:], raw)
-	if !hmac.Equal(raw[len(id):], t.mac(hashToken, id.String())) {
+	genuine := hmac.Equal(raw[len(id):], t.mac(hashToken, id.String()))
+	if !genuine || base64.RawURLEncoding.EncodeToString(raw) != token {
 		return uuid.Nil, false
 	}
 	return id, true

@@ -15,7 +15,7 @@ var beijing = time.FixedZone("Asia/Shanghai", 8*60*60)
 type Institution string
 
 // A View is all that a resident's page can show. It has no field that could hold a name, a phone number, an address of a
-// person or the carrier's words: they cannot get onto a page by mistake (I-9). TestAViewHasNoPlaceForAPerson walks it.
+// person or the carrier's words: they cannot get onto a page by mistake (I-9). TestI9_AViewHasNoPlaceForAPerson walks it.
 type View struct {
 	Language  Language
 	Now       time.Time
@@ -59,10 +59,11 @@ type Days struct {
 	Earliest, Latest time.Time // zero before it is accepted
 }
 
-// A Step is a stage of the way; reached when At is not zero.
+// A Step is a stage of the way. At is zero where the time is not known.
 type Step struct {
 	Stage courier.Status
 	At    time.Time
+	Done  bool
 	Now   bool
 }
 
@@ -119,12 +120,15 @@ const mostScans = 20
 
 func (v *View) addScans(steps []tracking.Step) {
 	for _, s := range slices.Backward(steps) {
-		if s.Voided || s.Ignored || s.Group == "" || s.Group == tracking.Void || len(v.Scans) == mostScans {
+		if s.Voided || s.Ignored || s.Group == "" || s.Group == tracking.Void {
 			continue
 		}
 		if n := len(v.Scans); n > 0 && v.Scans[n-1].Group == s.Group { // one sentence for several scans: when it began
 			v.Scans[n-1].At = s.At
 			continue
+		}
+		if len(v.Scans) == mostScans {
+			return
 		}
 		v.Scans = append(v.Scans, Scan{s.At, s.Group})
 	}
@@ -132,13 +136,7 @@ func (v *View) addScans(steps []tracking.Step) {
 
 // addSteps marks how far it has come. Only what has happened has a time.
 func (v *View) addSteps(f Facts) {
-	reached := map[courier.Status]time.Time{courier.AwaitingPayment: f.CreatedAt, courier.Accepted: tracking.AcceptedAt(f.Steps)}
-	if f.WaybillNo != "" {
-		reached[courier.Ordered] = f.StatusSince
-		if at := reached[courier.Accepted]; !at.IsZero() {
-			reached[courier.Ordered] = at
-		}
-	}
+	reached := map[courier.Status]time.Time{courier.AwaitingPayment: f.ApprovedAt, courier.Accepted: tracking.AcceptedAt(f.Steps)}
 	for _, s := range f.Steps {
 		if s.Group == tracking.OutForDelivery && !s.Voided && !s.Ignored {
 			reached[courier.OutForDelivery] = s.At
@@ -148,7 +146,7 @@ func (v *View) addSteps(f Facts) {
 		reached[courier.Delivered] = f.StatusSince
 	}
 	for _, s := range way {
-		v.Steps = append(v.Steps, Step{Stage: s, At: reached[s], Now: s == stageOf(f.Status)})
+		v.Steps = append(v.Steps, Step{Stage: s, At: reached[s], Done: !reached[s].IsZero() || s == courier.Ordered && f.WaybillNo != "", Now: s == stageOf(f.Status)})
 	}
 }
 

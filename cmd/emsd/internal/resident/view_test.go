@@ -18,7 +18,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the files under testdata")
 
-// TestAViewHasNoPlaceForAPerson: every text in a view is of a type whose values are ours, or of an institution (I-9).
+// Every text in a view is of a type whose values are ours, or of an institution (I-9).
 func TestI9_AViewHasNoPlaceForAPerson(t *testing.T) {
 	ours := map[reflect.Type]bool{
 		reflect.TypeFor[Language](): true, reflect.TypeFor[courier.Status](): true, reflect.TypeFor[Class](): true, reflect.TypeFor[Back](): true,
