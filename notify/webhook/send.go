@@ -87,7 +87,7 @@ type lane struct {
 	held    int // claimed and not recorded yet
 	queue   []*job
 	workers int
-	failed  bool // a try has failed: what waits is handed back, for its endpoint is to be judged first
+	failed  bool // a try has failed, or was not begun: what waits is handed back, for its endpoint is to be judged first, and nothing may overtake
 }
 
 // An outcome is a job and what came of it.
@@ -202,14 +202,14 @@ func (s *Sender) claimOnce(ctx context.Context) (int, error) {
 	}
 	if len(ordered) > 0 {
 		err = courier.InTx(ctx, s.db, func(tx *sqlx.Tx) error {
-			heads, err := claimHeads(ctx, tx, ordered, wall, lease)
-			rows = append(rows, heads...)
+			lines, err := claimLines(ctx, tx, ordered, wall, lease)
+			rows = append(rows, lines...)
 			return err
 		})
 	}
 	s.start(ctx, targets, rows, lease)
 	if err != nil {
-		return len(rows), fmt.Errorf("claim the heads of ordered webhooks: %w", err)
+		return len(rows), fmt.Errorf("claim ordered webhooks: %w", err)
 	}
 	return len(rows), nil
 }
@@ -221,14 +221,14 @@ func (s *Sender) withRoom(targets []*target) (plain, ordered []*target) {
 	for _, t := range targets {
 		t.free = s.opts.Ahead
 		switch {
-		case t.Ordered || t.Failures >= breakFailures:
+		case t.Failures >= breakFailures, t.Ordered && t.Failures > 0:
 			t.free = 1
 		case t.Failures > 0:
 			t.free = s.opts.InFlight
 		}
 		if l := s.lanes[t.ID]; l != nil {
 			t.free -= l.held
-			if l.failed { // until it is empty, and its endpoint judged
+			if l.failed || t.Ordered { // until it is empty, and its endpoint judged
 				t.free = 0
 			}
 		}
@@ -277,11 +277,19 @@ func (s *Sender) start(ctx context.Context, targets []*target, rows []claimed, l
 		}
 		l.held++
 		l.queue = append(l.queue, &job{claimed: r, target: byID[r.Endpoint], signs: signers[r.Endpoint], lease: lease})
-		if l.workers < s.opts.InFlight {
+		if workers := s.opts.workers(byID[r.Endpoint]); l.workers < workers {
 			l.workers++
 			s.work.Go(func() { s.drive(ctx, l) })
 		}
 	}
+}
+
+// workers is how many send to an endpoint at a time: in order, one after the other.
+func (o Options) workers(t *target) int {
+	if t.Ordered {
+		return 1
+	}
+	return o.InFlight
 }
 
 // drive sends what a lane has, one after the other, until it has nothing more.
@@ -298,7 +306,7 @@ func (s *Sender) drive(ctx context.Context, l *lane) {
 			s.metrics.tried(o.result.outcome)
 		}
 		s.mu.Lock()
-		l.failed = l.failed || send && o.result.outcome != outcomeDelivered
+		l.failed = l.failed || !send || o.result.outcome != outcomeDelivered
 		s.outcomes = append(s.outcomes, o)
 		s.mu.Unlock()
 		s.record(ctx)

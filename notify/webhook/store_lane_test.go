@@ -142,7 +142,7 @@ func TestTwoDaemonsDoNotBothTakeTheHeadOfALine(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		err := courier.InTx(ctx, w.db, func(tx *sqlx.Tx) error {
-			rows, err := claimHeads(ctx, tx, []*target{{ID: e.ID}}, wall, wall.Add(time.Minute))
+			rows, err := claimLines(ctx, tx, []*target{{ID: e.ID, free: 1}}, wall, wall.Add(time.Minute))
 			if err == nil {
 				f(rows)
 			}

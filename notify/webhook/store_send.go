@@ -75,13 +75,14 @@ func claimDue(ctx context.Context, db *sqlx.DB, targets []*target, wall, lease t
 	return rows, nil
 }
 
-// claimHeads leases the first message of each target that wants them in order, if it is due and nothing else of the endpoint is
-// on its way. The endpoint is locked, so that two daemons do not both find it idle; the head is looked for by a statement of
-// its own, which sees what was committed while the lock was waited for.
-func claimHeads(ctx context.Context, tx *sqlx.Tx, targets []*target, wall, lease time.Time) ([]claimed, error) {
-	ids := make([]string, len(targets))
+// claimLines leases the first messages of each target that wants them in order, as far as they are due without a gap, if nothing
+// else of the endpoint is on its way. The endpoint is locked, so that two daemons do not both find it idle; the line is looked at
+// by a statement of its own, which sees what was committed while the lock was waited for.
+func claimLines(ctx context.Context, tx *sqlx.Tx, targets []*target, wall, lease time.Time) ([]claimed, error) {
+	ids, free := make([]string, len(targets)), map[string]int64{}
 	for i, t := range targets {
 		ids[i] = t.ID.String()
+		free[ids[i]] = int64(t.free)
 	}
 	var locked []string
 	err := tx.SelectContext(ctx, &locked, `
@@ -89,24 +90,31 @@ func claimHeads(ctx context.Context, tx *sqlx.Tx, targets []*target, wall, lease
 	if err != nil || len(locked) == 0 {
 		return nil, err
 	}
+	room := make([]int64, len(locked))
+	for i, id := range locked {
+		room[i] = free[id]
+	}
 	var rows []claimed
 	err = tx.SelectContext(ctx, &rows, `
-		WITH heads AS MATERIALIZED (
+		WITH line AS MATERIALIZED (
 			SELECT h.endpoint_id, h.n
-			FROM unnest($1::uuid[]) AS e(id) CROSS JOIN LATERAL (
-				SELECT endpoint_id, n, next_attempt_at FROM webhook_outbox
-				WHERE endpoint_id = e.id AND done_at IS NULL
-				ORDER BY n
-				LIMIT 1
+			FROM unnest($1::uuid[], $4::bigint[]) AS e(id, free) CROSS JOIN LATERAL (
+				SELECT endpoint_id, n, bool_and(next_attempt_at <= $2) OVER (ORDER BY n) AS due FROM (
+					SELECT endpoint_id, n, next_attempt_at FROM webhook_outbox
+					WHERE endpoint_id = e.id AND done_at IS NULL
+					ORDER BY n
+					LIMIT e.free
+				) o
 			) h
-			WHERE h.next_attempt_at <= $2 AND NOT EXISTS (
+			WHERE h.due AND NOT EXISTS (
 				SELECT 1 FROM webhook_outbox o WHERE o.endpoint_id = e.id AND o.done_at IS NULL AND o.lease_until > $2)
 		), taken AS (
-			UPDATE webhook_outbox o SET lease_until = $3 FROM heads h
+			UPDATE webhook_outbox o SET lease_until = $3 FROM line h
 			WHERE o.endpoint_id = h.endpoint_id AND o.n = h.n AND o.done_at IS NULL AND (o.lease_until IS NULL OR o.lease_until <= $2)
 			RETURNING o.endpoint_id, o.n, o.tries
 		)
-		SELECT t.endpoint_id, t.n, t.tries, m.id, m.type, m.body FROM taken t JOIN webhook_messages m ON m.n = t.n`, pq.Array(locked), wall, lease)
+		SELECT t.endpoint_id, t.n, t.tries, m.id, m.type, m.body FROM taken t JOIN webhook_messages m ON m.n = t.n
+		ORDER BY t.endpoint_id, t.n`, pq.Array(locked), wall, lease, pq.Array(room))
 	return rows, err
 }
 
