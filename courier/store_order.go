@@ -517,7 +517,10 @@ func insertUnwanted(ctx context.Context, tx *sqlx.Tx, settled []settledOrder, wa
 		WHERE NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.waybill_no = r.waybill_no AND d.id <> r.delivery_id)
 		ON CONFLICT (waybill_no) DO UPDATE SET cancel_at = excluded.cancel_at, cancelled_at = NULL`,
 		pq.Array(numbers), pq.Array(deliveries), pq.Array(orders), wall)
-	return err
+	if err != nil {
+		return err
+	}
+	return Wake(ctx, tx, WakeOrders) // before EMS collects an envelope under it, when it cannot be cancelled any more
 }
 
 // closeOrderCases closes the cases of ordering of deliveries that came through, unless a second waybill of theirs is

@@ -106,6 +106,9 @@ func (c *Carrier) plan(o *order) {
 		return
 	}
 	o.planned = true
+	if o.spare {
+		return
+	}
 	w := newWay(o)
 	w.travel(o.outcome())
 	o.scans = c.spoil(o, w.scans)

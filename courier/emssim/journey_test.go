@@ -208,3 +208,16 @@ func TestTracesVanishAfterAYear(t *testing.T) {
 		t.Errorf("after 400 days: %s", codes(got))
 	}
 }
+
+// A waybill that EMS makes beside the one ordered has no envelope that could be scanned: it can be cancelled at any time.
+func TestASecondWaybillIsNeverScanned(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Config{})
+	r.c.SetFault(Fault{API: "020003", Kind: DuplicateWaybill, Count: 1})
+	first := r.reserve(1)[0]
+	second := r.order("R", first, "13900000001", inBeijing...)
+	r.clock.forward(20 * 24 * time.Hour)
+	if first == second || codes(r.trace(first)) == "" || codes(r.trace(second)) != "" {
+		t.Errorf("traces %q of the first, %q of the second", codes(r.trace(first)), codes(r.trace(second)))
+	}
+}

@@ -25,6 +25,7 @@ type order struct {
 
 	// Guarded by Carrier.mu.
 	cancelled bool
+	spare     bool    // made beside the one that was ordered: no envelope bears its label, so nobody scans it
 	weight    float64 // grams, as last declared
 	journey   Journey
 	planned   bool // scans holds the generated journey
@@ -132,7 +133,7 @@ func (c *Carrier) createOrder(in call) answer {
 	if twice {
 		first := *o
 		c.book(&first, wanted)
-		wanted = ""
+		wanted, o.spare = "", true
 	}
 	c.book(o, wanted)
 	return c.confirm(o, in.fault)
