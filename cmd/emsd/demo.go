@@ -186,6 +186,7 @@ func (d *demo) config(dsn string) (Config, error) {
 		"EMSD_SENDER_NAME=示例派出所", "EMSD_SENDER_PHONE=01080000000", "EMSD_SENDER_PROVINCE=北京市", "EMSD_SENDER_CITY=北京市",
 		"EMSD_SENDER_COUNTY=东城区", "EMSD_SENDER_ADDRESS=示例东路1号", "EMSD_SECOND_FACTOR=off", fmt.Sprintf("EMSD_TIME_SCALE=%g", d.cmd.Speed),
 		"EMSD_SCHEDULE_RECONCILE=@every 1s", "EMSD_SCHEDULE_RESOLVE=@every 1s", "EMSD_SCHEDULE_POLL=@every 1s", "EMSD_SCHEDULE_SEND=@every 1s",
+		"EMSD_SCHEDULE_WEBHOOKS=@every 1s", "EMSD_SCHEDULE_CANCEL=@every 1s",
 	}
 	cfg, err := readConfig(append(environ, simulatedAccounts(d.simURL)...))
 	cfg.quickRetries = true

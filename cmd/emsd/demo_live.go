@@ -23,7 +23,7 @@ func (t *liveTable) show(counts map[courier.Status]int, open openWork, now time.
 	if !t.tty {
 		if time.Since(t.last) >= 3*time.Second {
 			t.last = time.Now()
-			fmt.Fprintf(t.w, "%5.1fs  %s  %s\n", took.Seconds(), now.In(beijing).Format("01-02 15:04"), inline(counts))
+			fmt.Fprintf(t.w, "%5.1fs  %s  %s; open: %s\n", took.Seconds(), now.In(beijing).Format("01-02 15:04"), inline(counts), open)
 		}
 		return
 	}

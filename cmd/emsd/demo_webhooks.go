@@ -40,6 +40,10 @@ type demoHook struct {
 	} `json:"data"`
 }
 
+// faultEvery is how many requests hold one that is refused and one whose answer is lost. In the line of an ordered endpoint
+// each costs the wait of a second, and no simulated time makes that shorter.
+const faultEvery = 120
+
 // Paths of the demo's subscriber. The ordered one asks for the moves of deliveries only.
 const (
 	pathAnyOrder = "/any"
@@ -50,7 +54,7 @@ func (s *demoSubscriber) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, 64<<10))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.asked++; s.faults && s.asked%40 == 0 {
+	if s.asked++; s.faults && s.asked%faultEvery == 0 {
 		http.Error(w, "not now", http.StatusServiceUnavailable)
 		return
 	}
@@ -71,7 +75,7 @@ func (s *demoSubscriber) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.taken[r.URL.Path] = append(s.taken[r.URL.Path], hook)
-	if s.faults && s.asked%40 == 20 { // taken, and the answer is lost
+	if s.faults && s.asked%faultEvery == faultEvery/2 { // taken, and the answer is lost
 		panic(http.ErrAbortHandler)
 	}
 	w.WriteHeader(http.StatusNoContent)
