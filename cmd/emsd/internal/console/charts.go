@@ -15,6 +15,7 @@ type chart struct {
 	ID, Title, Desc string
 	Head            string // of the labels' column
 	Labels          []string
+	Full            []string // the labels as the table has them, where the drawing has no room; nil: the same
 	Names           []string
 	Values          [][]int // one row a name
 	Unit            string  // put behind each value: %, 件
@@ -25,6 +26,9 @@ type chart struct {
 func (c chart) Rows() [][]string {
 	rows := make([][]string, len(c.Labels))
 	for i, label := range c.Labels {
+		if c.Full != nil {
+			label = c.Full[i]
+		}
 		rows[i] = []string{label}
 		for _, v := range c.Values {
 			rows[i] = append(rows[i], strconv.Itoa(v[i])+c.Unit)

@@ -117,12 +117,8 @@ func (c *Console) overview(v *visit) (tracking.Overview, error) {
 func perDay(days []tracking.Day) chart {
 	ch := chart{ID: "per-day", Title: "每日新收、妥投与退回", Desc: fmt.Sprintf("最近 %d 天，每天新收、妥投、退回的件数", chartDays), Head: "日期", Names: []string{"新收", "妥投", "退回"},
 		Values: make([][]int, 3), Unit: "件"}
-	for i, d := range days {
-		label := d.Day.Format("2")
-		if i == 0 || d.Day.Day() == 1 {
-			label = d.Day.Format("1月2")
-		}
-		ch.Labels = append(ch.Labels, label+"日")
+	for _, d := range days {
+		ch.Labels, ch.Full = append(ch.Labels, d.Day.Format("2")+"日"), append(ch.Full, d.Day.Format(time.DateOnly))
 		for i, n := range []int{d.TakenIn, d.Delivered, d.Returned} {
 			ch.Values[i] = append(ch.Values[i], n)
 		}
