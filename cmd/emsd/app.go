@@ -382,7 +382,7 @@ func (a *app) faces(stopping <-chan struct{}) []*face {
 // console makes the clerks' pages.
 func (a *app) console() http.Handler {
 	return console.New(console.Parts{Staff: a.staff, Service: a.service, Timeline: a.timeline, Hints: a.hints,
-		History: tracking.NewHistory(a.db, a.clock, tracking.HistoryOptions{}), Messages: notify.NewReader(a.db), Uploads: a.uploads, Refusals: notify.NewRefusals(a.db, a.vault),
+		History: tracking.NewHistory(a.db, a.clock, tracking.HistoryOptions{}), Messages: notify.NewReader(a.db), Uploads: a.uploads, Residents: a.pages, Refusals: notify.NewRefusals(a.db, a.vault),
 		Webhooks: a.hooks, Labels: a.orderer, Press: a.press, Biller: a.ems, Clock: a.clock, Log: a.log})
 }
 

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"emsd/cmd/emsd/internal/resident"
 	"emsd/courier"
 	"emsd/courier/emssim"
 	"emsd/courier/staff"
@@ -295,6 +296,9 @@ func (d *demo) keep() error {
 	if err := d.signIns(); err != nil {
 		return err
 	}
+	if err := d.trackingPages(); err != nil {
+		return err
+	}
 	select {
 	case <-d.env.ctx.Done():
 		return nil
@@ -324,6 +328,29 @@ func (d *demo) signIns() error {
 			return err
 		}
 		fmt.Fprintf(d.out, "               %-10s %-20s %s %s\n", made.Name, password, made.Role, made.Station)
+	}
+	return nil
+}
+
+// trackingPages prints residents' pages with the digits that open them, one for each of some statuses. The people are invented.
+func (d *demo) trackingPages() error {
+	rows, err := demoDeliveries(d.env.ctx, d.app.db)
+	if err != nil {
+		return err
+	}
+	shown := map[courier.Status]bool{courier.Refused: true, courier.Cancelled: true}
+	fmt.Fprintf(d.out, "  residents    page, last four digits of the phone, status\n")
+	for _, r := range rows {
+		if shown[r.Status] {
+			continue
+		}
+		shown[r.Status] = true
+		holder, err := d.app.service.HolderOf(d.env.ctx, r.ID)
+		if err != nil {
+			return err
+		}
+		phone := holder.Phone.Reveal()
+		fmt.Fprintf(d.out, "               http://%s/t/%s  %s  %s\n", d.addrs[1], resident.NewTokens(d.app.vault).Of(r.ID), phone[len(phone)-4:], r.Status)
 	}
 	return nil
 }

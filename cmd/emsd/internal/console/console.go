@@ -46,6 +46,7 @@ import (
 	"unicode/utf8"
 
 	"emsd/cmd/emsd/internal/intake"
+	"emsd/cmd/emsd/internal/resident"
 	"emsd/cmd/emsd/internal/web"
 	"emsd/courier"
 	"emsd/courier/sheet"
@@ -57,20 +58,21 @@ import (
 
 // Parts is what the console is made of.
 type Parts struct {
-	Staff    *staff.Staff
-	Service  *courier.Service
-	Timeline *tracking.Reader
-	Hints    *tracking.Hints
-	History  *tracking.History
-	Messages *notify.Reader
-	Uploads  *intake.Uploads
-	Refusals *notify.Refusals
-	Labels   *courier.Orderer
-	Press    *sheet.Fonts
-	Biller   courier.Biller
-	Webhooks *webhook.Service
-	Clock    courier.Clock
-	Log      *slog.Logger
+	Staff     *staff.Staff
+	Service   *courier.Service
+	Timeline  *tracking.Reader
+	Hints     *tracking.Hints
+	History   *tracking.History
+	Messages  *notify.Reader
+	Uploads   *intake.Uploads
+	Residents *resident.Pages
+	Refusals  *notify.Refusals
+	Labels    *courier.Orderer
+	Press     *sheet.Fonts
+	Biller    courier.Biller
+	Webhooks  *webhook.Service
+	Clock     courier.Clock
+	Log       *slog.Logger
 }
 
 // A Console answers everything under /console.

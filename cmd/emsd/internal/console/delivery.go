@@ -5,9 +5,9 @@ import (
 	"strconv"
 	"time"
 
+	"emsd/cmd/emsd/internal/resident"
 	"emsd/courier"
 	"emsd/courier/staff"
-	"emsd/tracking"
 
 	"github.com/google/uuid"
 )
@@ -25,8 +25,8 @@ type deliveryPage struct {
 	courier.View
 	Standing      courier.Standing
 	StationName   string
-	Entries       []entry // the timeline, the newest first
-	Resident      residentView
+	Entries       []entry       // the timeline, the newest first
+	Resident      resident.View // what the resident's page shows
 	Interventions []courier.Intervention
 	Proposals     []courier.Proposal
 	Can           map[string]bool // what may be done now, by this person
@@ -76,7 +76,10 @@ func (c *Console) delivery(v *visit) error {
 		v.w.Header().Set("Refresh", strconv.Itoa(max(1, int(p.Unmasked.Sub(c.Clock.Wall()).Seconds())+1)))
 	}
 	open := openKinds(p.Cases)
-	p.Standing, p.Resident, p.Can = courier.StandingOf(p.Delivery, open), viewOfResident(p.View, steps), canDo(v.User(), p, open)
+	if p.Resident, err = c.Residents.View(v.Context(), p.View, resident.Chinese); err != nil {
+		return err
+	}
+	p.Standing, p.Can = courier.StandingOf(p.Delivery, open), canDo(v.User(), p, open)
 	return v.render("delivery", p)
 }
 
@@ -168,29 +171,3 @@ func (v *visit) seen() (uuid.UUID, error) {
 }
 
 func deliveryPath(id uuid.UUID) string { return "/console/deliveries/" + id.String() }
-
-// A residentView is what the resident knows of the envelope: no name, no number, no word of the carrier's.
-type residentView struct {
-	Headline  string
-	HeldUntil time.Time
-	Steps     []tracking.Step
-}
-
-// viewOfResident takes the sentences that residents read, without what was taken back or belongs to another envelope.
-func viewOfResident(d courier.View, steps []tracking.Step) residentView {
-	r := residentView{Headline: residentWords[d.Status], HeldUntil: d.HeldUntil}
-	for _, s := range steps {
-		if !s.Voided && !s.Ignored && s.Sentence != "" {
-			r.Steps = append(r.Steps, s)
-		}
-	}
-	slices.Reverse(r.Steps)
-	return r
-}
-
-var residentWords = map[courier.Status]string{
-	courier.Refused: "不能寄递，请到受理点领取", courier.AwaitingPayment: "等待付费，付清后寄出", courier.Approved: "正在准备寄出", courier.Ordering: "正在准备寄出",
-	courier.Ordered: "正在等待邮政揽收", courier.Accepted: "邮政已收寄", courier.InTransit: "正在运输", courier.OutForDelivery: "正在派送，请保持电话畅通",
-	courier.AttemptFailed: "投递未成，邮政将再次联系", courier.Held: "等待领取", courier.Delivered: "邮政登记为已妥投", courier.Returning: "正在退回受理点",
-	courier.Returned: "已退回受理点，请到所领取或申请再次寄递", courier.Lost: "邮件遗失，将为您补发", courier.Cancelled: "寄递已取消",
-}
