@@ -21,6 +21,25 @@ type MessageState struct {
 	Reason    string    `db:"reason"`
 	Gateway   string    `db:"gateway"` // of the last attempt; empty before the first
 	Tries     int       `db:"tries"`
+
+	SentAt      *time.Time `db:"sent_at"`    // of the last attempt, too
+	ReceiptAt   *time.Time `db:"receipt_at"` // its first receipt
+	NoReceiptAt *time.Time `db:"no_receipt_at"`
+	AttemptedAs string     `db:"attempt_state"`
+}
+
+// Receipt says what a carrier's receipt said of the last attempt: delivered, failed, awaited or none; empty when there
+// is none to wait for.
+func (m MessageState) Receipt() string {
+	switch {
+	case m.AttemptedAs == delivered || m.AttemptedAs == failed:
+		return m.AttemptedAs
+	case m.AttemptedAs == accepted && m.NoReceiptAt != nil:
+		return "none"
+	case m.AttemptedAs == accepted:
+		return "awaited"
+	}
+	return ""
 }
 
 // A Reader reads what residents were told, for pages.

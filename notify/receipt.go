@@ -90,6 +90,35 @@ func (r *Receipts) Round(ctx context.Context) error {
 			return fmt.Errorf("work through receipts: %w", err)
 		}
 		if n < receiptChunk {
+			return r.missing(ctx)
+		}
+	}
+}
+
+// receiptsWithin is how long a final receipt may take; carriers give up on a phone that is off after two days at most,
+// and say so within one as a rule.
+const receiptsWithin = 24 * time.Hour
+
+// missing notes and counts the messages of which no receipt came: gateways that give none are left out. A receipt that
+// comes later still settles its attempt.
+func (r *Receipts) missing(ctx context.Context) error {
+	var of []string
+	for _, g := range r.gateways.list {
+		if _, ok := g.(ReceiptReader); ok {
+			of = append(of, g.Name())
+		}
+	}
+	now := r.clock.Now()
+	for {
+		counts, n, err := markNoReceipt(ctx, r.db, of, now.Add(-receiptsWithin), now, receiptChunk)
+		if err != nil {
+			return fmt.Errorf("note missing receipts: %w", err)
+		}
+		for gateway, missing := range counts {
+			r.metrics.notReceived(gateway, missing)
+			r.log.Warn("messages that a gateway took have no receipt after a day", "gateway", gateway, "count", missing)
+		}
+		if n < receiptChunk {
 			return nil
 		}
 	}

@@ -117,3 +117,28 @@ func markReceipts(ctx context.Context, tx *sqlx.Tx, open []openReceipt, now time
 		FROM first f WHERE a.id = f.attempt_id AND a.gateway = f.gateway AND a.receipt_at IS NULL`, pq.Array(ids), now, pq.Array(attempts))
 	return err
 }
+
+// markNoReceipt notes up to limit attempts that their gateway took before a time and of which nothing was heard; it counts
+// them by gateway.
+func markNoReceipt(ctx context.Context, db *sqlx.DB, gateways []string, before, now time.Time, limit int) (counts map[string]int, n int, err error) {
+	var rows []struct {
+		Gateway string `db:"gateway"`
+		Missing int    `db:"missing"`
+	}
+	err = db.SelectContext(ctx, &rows, `
+		WITH silent AS (
+			SELECT id FROM message_attempts
+			WHERE state = 'accepted' AND no_receipt_at IS NULL AND sent_at < $2 AND gateway = ANY ($1)
+			ORDER BY sent_at LIMIT $4
+			FOR UPDATE SKIP LOCKED
+		), marked AS (
+			UPDATE message_attempts a SET no_receipt_at = $3 FROM silent WHERE a.id = silent.id RETURNING a.gateway
+		)
+		SELECT gateway, count(*) AS missing FROM marked GROUP BY gateway`, pq.Array(gateways), before, now, limit)
+	counts = make(map[string]int, len(rows))
+	for _, r := range rows {
+		counts[r.Gateway] = r.Missing
+		n += r.Missing
+	}
+	return counts, n, err
+}

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"emsd/courier"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // received appends receipts and works through them.
@@ -189,5 +191,59 @@ func TestManyReceiptsAtOnce(t *testing.T) {
 	}
 	if n := w.count(`SELECT count(*) FROM cases WHERE kind = 'sms_failed'`); n != 30 {
 		t.Errorf("%d cases, want 30", n)
+	}
+}
+
+func TestAMessageWithoutAReceiptAfterADayIsKnownAndCounted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	g, quiet := &fakeFinder{fakeGateway{name: "a"}}, &fakeGateway{name: "log"}
+	silent, heard := w.news(courier.Held, courier.EventData{}), w.news(courier.Held, courier.EventData{})
+	w.run(w.sender(w.gateways(g), Options{}))
+	other := w.news(courier.Held, courier.EventData{})
+	w.run(w.sender(w.gateways(quiet), Options{}))
+	all := w.gateways(g, quiet)
+	reg := prometheus.NewRegistry()
+	m := NewMetrics(reg, all)
+	round := func() {
+		w.run(NewReceipts(w.db, w.vault, all, w.clock(), Options{}, w.log, m))
+	}
+	receiptOf := func(id uuid.UUID) string {
+		list, err := NewReader(w.db).Messages(t.Context(), id)
+		if err != nil || len(list) != 1 {
+			t.Fatalf("messages are %+v, %v", list, err)
+		}
+		return list[0].Receipt()
+	}
+	w.received(all, yes(w.attemptID(heard)))
+	w.pass(receiptsWithin)
+	round()
+	if got := receiptOf(silent); got != "awaited" {
+		t.Errorf("within the day the receipt is %q", got)
+	}
+	w.pass(time.Minute)
+	round()
+	round()
+	if got := []string{receiptOf(silent), receiptOf(heard), receiptOf(other)}; !slices.Equal(got, []string{"none", "delivered", "awaited"}) {
+		t.Errorf("after a day: %q", got)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := map[string]float64{}
+	for _, f := range families {
+		for _, metric := range f.GetMetric() {
+			if f.GetName() == "emsd_sms_no_receipt_total" {
+				counted[metric.GetLabel()[0].GetValue()] = metric.GetCounter().GetValue()
+			}
+		}
+	}
+	if counted["a"] != 1 || counted["log"] != 0 {
+		t.Errorf("counted %v, want one of a: once, and only of gateways that give receipts", counted)
+	}
+	w.received(all, yes(w.attemptID(silent)))
+	if got := receiptOf(silent); got != "delivered" {
+		t.Errorf("a late receipt leaves it %q", got)
 	}
 }

@@ -28,32 +28,39 @@ func (r *Refusals) WrongPerson(ctx context.Context, delivery uuid.UUID, why, by 
 		if why, err = courier.Scrub(who.Recipient, "reason", why); err != nil {
 			return err
 		}
-		return r.wrongPerson(ctx, tx, who, why, by, now)
+		entries, err := stopWrongPerson(ctx, tx, who, why, by, now)
+		if err != nil {
+			return err
+		}
+		return audit.Append(ctx, tx, entries...) // last, for others wait for it
 	})
 }
 
-// wrongPerson is WrongPerson within a transaction; why holds no personal data.
-func (r *Refusals) wrongPerson(ctx context.Context, tx *sqlx.Tx, who addressee, why, by string, now time.Time) error {
-	stop := Refusal{ID: uuid.Must(uuid.NewV7()), Source: "wrong_person", Since: now, By: by, Why: why}
-	added, err := insertRefusal(ctx, tx, who.Number, stop)
+// stopWrongPerson does so within a transaction and gives what is to be audited; why holds no personal data.
+func stopWrongPerson(ctx context.Context, tx *sqlx.Tx, who addressee, why, by string, now time.Time) ([]audit.Entry, error) {
+	entries, err := stopNumber(ctx, tx, who, Refusal{Source: "wrong_person", Since: now, By: by, Why: why})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	live, err := liveDeliveries(ctx, tx, [][]byte{who.Number})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var cases []courier.NewCase
 	for _, id := range live[string(who.Number)] {
 		cases = append(cases, wrongPersonCase(id, "该手机号不是收件人本人的，已停止向其发送短信："+why, now, caseWithin))
 	}
-	if err := courier.OpenCases(ctx, tx, cases); err != nil {
-		return err
+	return entries, courier.OpenCases(ctx, tx, cases)
+}
+
+// stopNumber keeps a refusal of a delivery's number; one that is stopped already is left as it is, and nothing is to be audited.
+func stopNumber(ctx context.Context, tx *sqlx.Tx, who addressee, why Refusal) ([]audit.Entry, error) {
+	why.ID = uuid.Must(uuid.NewV7())
+	added, err := insertRefusal(ctx, tx, who.Number, why)
+	if err != nil || !added {
+		return nil, err
 	}
-	if !added {
-		return nil
-	}
-	return audit.Append(ctx, tx, stop.entry("delivery", who.ID)) // last, for others wait for it
+	return []audit.Entry{why.entry("delivery", who.ID)}, nil
 }
 
 // entry is what the audit chain keeps of a refusal, and which reply or delivery it came from.

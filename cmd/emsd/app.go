@@ -33,6 +33,7 @@ import (
 	"emsd/notify/tencent"
 	"emsd/notify/webhook"
 	"emsd/tracking"
+	"emsd/tracking/calendar"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
@@ -358,7 +359,8 @@ type face struct {
 func (a *app) faces(stopping <-chan struct{}) []*face {
 	mux := http.NewServeMux()
 	mux.Handle("/", api.New(a.service, a.orderer, a.timeline, a.db, a.clock, api.Feed{Grew: a.feedGrew.next, Stopping: stopping},
-		a.refolder(), a.vault, api.Options{Webhooks: a.hooks, Rate: a.cfg.API.Rate, Burst: a.cfg.API.Burst, Hook: crashHook(), Replies: a.replies, TrackingURL: a.trackingURL}, a.log))
+		a.refolder(), a.vault, api.Options{Webhooks: a.hooks, Rate: a.cfg.API.Rate, Burst: a.cfg.API.Burst, Hook: crashHook(), Replies: a.replies, TrackingURL: a.trackingURL,
+			Messages: notify.NewReader(a.db), Refusals: notify.NewRefusals(a.db, a.vault), Calls: a.calls()}, a.log))
 	pages := a.console()
 	mux.Handle("/console", pages)
 	mux.Handle("/console/", pages)
@@ -377,6 +379,11 @@ func (a *app) faces(stopping <-chan struct{}) []*face {
 	})
 	return []*face{{name: "back office", addr: a.cfg.Listen, handler: backOffice, certs: a.certs}, {name: "public", addr: a.cfg.PublicListen, handler: public},
 		{name: "operations", addr: a.cfg.OpsListen, handler: ops}}
+}
+
+// calls is the list of residents to telephone; who was not reached is called again in office hours.
+func (a *app) calls() *notify.Calls {
+	return notify.NewCalls(a.db, a.vault, a.service, a.clock, calendar.Office.ByWeek().After)
 }
 
 // console makes the clerks' pages.

@@ -42,7 +42,10 @@ type API struct {
 	hooks   *webhook.Service
 	log     *slog.Logger
 
-	replies Replies
+	replies  Replies
+	messages Messages
+	refusals Refusals
+	calls    Calls
 
 	limit    *limiter
 	hook     func(point string) // of crash tests
@@ -61,7 +64,10 @@ type Options struct {
 	TrackingURL func(delivery uuid.UUID) string
 	Hook        func(point string) // called at named points, for crash tests; nothing
 
-	Replies Replies // what residents answered; nothing is shown
+	Replies  Replies  // what residents answered; nothing is shown
+	Messages Messages // what they were told; nothing is shown
+	Refusals Refusals
+	Calls    Calls
 }
 
 // A Route is a call of the API and the scopes of which a token needs one; admin may do everything.
@@ -96,7 +102,7 @@ type Scans interface {
 func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, clock courier.Clock, feed Feed,
 	codes Codes, v *vault.Vault, opts Options, log *slog.Logger) *API {
 	a := &API{service: service, labels: labels, scans: scans, db: db, clock: clock, feed: feed, codes: codes, vault: v, hooks: opts.Webhooks, limit: newLimiter(opts.Rate, opts.Burst),
-		hook: opts.Hook, replies: opts.Replies, tracking: opts.TrackingURL, log: log, mux: http.NewServeMux()}
+		hook: opts.Hook, replies: opts.Replies, messages: opts.Messages, refusals: opts.Refusals, calls: opts.Calls, tracking: opts.TrackingURL, log: log, mux: http.NewServeMux()}
 	if a.hook == nil {
 		a.hook = func(string) {}
 	}
@@ -162,6 +168,13 @@ func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, cloc
 	handle("GET /v1/cases", web.MaxBody, a.cases, scopeRead, scopeClerk)
 	handle("GET /v1/cases/{id}", web.MaxBody, a.showCase, scopeRead, scopeClerk)
 	handle("POST /v1/cases/{id}/close", web.MaxBody, a.whole((*API).closeCase, caseVersion), scopeClerk)
+	// clerks: whom a message did not reach, what came of calling, and who wants no messages
+	handle("GET /v1/calls", web.MaxBody, a.callList, scopeRead, scopeClerk)
+	handle("POST /v1/calls/{id}/called", web.MaxBody, a.once(a.called), scopeClerk)
+	handle("POST /v1/deliveries/{id}/wrong-person", web.MaxBody, a.once(a.wrongPerson), scopeClerk)
+	handle("GET /v1/do-not-send", web.MaxBody, a.stopped, scopeRead, scopeClerk)
+	handle("POST /v1/do-not-send", web.MaxBody, a.once(a.stop), scopeClerk)
+	handle("POST /v1/do-not-send/lift", web.MaxBody, a.once(a.lift), scopeClerk)
 	a.mux.Handle("/v1/", a.guard(func(w http.ResponseWriter, r *http.Request, _ courier.Token) error {
 		return web.NewProblem(http.StatusNotFound, "no_such_call", "没有这个接口，请核对地址和方法")
 	}, nil))

@@ -85,6 +85,9 @@ func (a *API) show(w http.ResponseWriter, r *http.Request, t courier.Token) erro
 		shown.To = viewPlace(i, mayUnmask(t))
 		v.Interventions = append(v.Interventions, shown)
 	}
+	if v.Messages, err = a.messagesTo(r, id); err != nil {
+		return err
+	}
 	if mayUnmask(t) {
 		if v.Replies, err = a.repliesTo(r, id); err != nil {
 			return err

@@ -45,6 +45,7 @@ type deliveryView struct {
 	Interventions []interventionView `json:"interventions,omitempty"`
 	Expected      *expectationView   `json:"expected,omitempty"`
 	TrackingURL   string             `json:"tracking_url,omitempty"`
+	Messages      []messageView      `json:"messages,omitempty"`
 	Replies       []replyView        `json:"replies,omitempty"` // for clerks only
 }
 

@@ -78,6 +78,99 @@ func (e InterventionState) Valid() bool {
 	}
 }
 
+// Defines values for MessageMilestone.
+const (
+	MessageMilestoneAttemptFailed  MessageMilestone = "attempt_failed"
+	MessageMilestoneCancelled      MessageMilestone = "cancelled"
+	MessageMilestoneDelivered      MessageMilestone = "delivered"
+	MessageMilestoneHandedOver     MessageMilestone = "handed_over"
+	MessageMilestoneHeld           MessageMilestone = "held"
+	MessageMilestoneOutForDelivery MessageMilestone = "out_for_delivery"
+	MessageMilestonePaymentDue     MessageMilestone = "payment_due"
+	MessageMilestoneReturned       MessageMilestone = "returned"
+)
+
+// Valid indicates whether the value is a known member of the MessageMilestone enum.
+func (e MessageMilestone) Valid() bool {
+	switch e {
+	case MessageMilestoneAttemptFailed:
+		return true
+	case MessageMilestoneCancelled:
+		return true
+	case MessageMilestoneDelivered:
+		return true
+	case MessageMilestoneHandedOver:
+		return true
+	case MessageMilestoneHeld:
+		return true
+	case MessageMilestoneOutForDelivery:
+		return true
+	case MessageMilestonePaymentDue:
+		return true
+	case MessageMilestoneReturned:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MessageReceipt.
+const (
+	MessageReceiptAwaited   MessageReceipt = "awaited"
+	MessageReceiptDelivered MessageReceipt = "delivered"
+	MessageReceiptFailed    MessageReceipt = "failed"
+	MessageReceiptNone      MessageReceipt = "none"
+)
+
+// Valid indicates whether the value is a known member of the MessageReceipt enum.
+func (e MessageReceipt) Valid() bool {
+	switch e {
+	case MessageReceiptAwaited:
+		return true
+	case MessageReceiptDelivered:
+		return true
+	case MessageReceiptFailed:
+		return true
+	case MessageReceiptNone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MessageState.
+const (
+	MessageStateAccepted   MessageState = "accepted"
+	MessageStateDelivered  MessageState = "delivered"
+	MessageStateFailed     MessageState = "failed"
+	MessageStateQueued     MessageState = "queued"
+	MessageStateSending    MessageState = "sending"
+	MessageStateSuppressed MessageState = "suppressed"
+	MessageStateUnknown    MessageState = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the MessageState enum.
+func (e MessageState) Valid() bool {
+	switch e {
+	case MessageStateAccepted:
+		return true
+	case MessageStateDelivered:
+		return true
+	case MessageStateFailed:
+		return true
+	case MessageStateQueued:
+		return true
+	case MessageStateSending:
+		return true
+	case MessageStateSuppressed:
+		return true
+	case MessageStateUnknown:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NewDeliveryGround.
 const (
 	Employment NewDeliveryGround = "employment"
@@ -401,6 +494,9 @@ type Delivery struct {
 	// Interventions 在途干预
 	Interventions *[]Intervention `json:"interventions,omitempty"`
 
+	// Messages 发给收件人的短信，未发送的附原因
+	Messages *[]Message `json:"messages,omitempty"`
+
 	// NextPollAt 下次查询 EMS 的时间
 	NextPollAt *time.Time `json:"next_poll_at,omitempty"`
 
@@ -474,7 +570,10 @@ type Delivery struct {
 
 	// Supersedes 所接续的、先前退回或遗失的寄递
 	Supersedes *openapi_types.UUID `json:"supersedes,omitempty"`
-	UpdatedAt  time.Time           `json:"updated_at"`
+
+	// TrackingUrl 申请人查询页面的地址，交给申请人本人；仅 permits、clerk、admin 可见，且须已设置 EMSD_PUBLIC_URL
+	TrackingUrl *string   `json:"tracking_url,omitempty"`
+	UpdatedAt   time.Time `json:"updated_at"`
 
 	// WaybillNo 运单号
 	WaybillNo *string `json:"waybill_no,omitempty"`
@@ -640,6 +739,48 @@ type Intervention struct {
 
 // InterventionState defines model for Intervention.State.
 type InterventionState string
+
+// Message defines model for Message.
+type Message struct {
+	// CreatedAt 何时产生
+	CreatedAt time.Time `json:"created_at"`
+
+	// Gateway 最近一次经由的网关
+	Gateway *string `json:"gateway,omitempty"`
+
+	// Milestone 告知的事
+	Milestone MessageMilestone `json:"milestone"`
+
+	// Reason 现状的原因
+	Reason string `json:"reason"`
+
+	// Receipt 运营商回执或查询结果：送达、失败、等待中、一天内没有
+	Receipt *MessageReceipt `json:"receipt,omitempty"`
+
+	// ReceiptAt 第一次回执的时间
+	ReceiptAt *time.Time `json:"receipt_at,omitempty"`
+
+	// SentAt 最近一次何时交给网关
+	SentAt *time.Time `json:"sent_at,omitempty"`
+
+	// State 待发、发送中、结果不明、网关已接收、已送达、失败、不发送
+	State MessageState `json:"state"`
+
+	// Tries 交给网关的次数
+	Tries int `json:"tries"`
+
+	// Verdict 是否发送的判断，如 send、hold、too_late、opted_out
+	Verdict string `json:"verdict"`
+}
+
+// MessageMilestone 告知的事
+type MessageMilestone string
+
+// MessageReceipt 运营商回执或查询结果：送达、失败、等待中、一天内没有
+type MessageReceipt string
+
+// MessageState 待发、发送中、结果不明、网关已接收、已送达、失败、不发送
+type MessageState string
 
 // NewDelivery 一张已批准的居住证
 type NewDelivery struct {

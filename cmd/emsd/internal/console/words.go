@@ -146,7 +146,7 @@ var auditWords = map[string]string{
 	"user.create": "新增用户", "user.disable": "停用用户", "user.enable": "恢复用户", "user.password": "重设密码", "user.second_factor_reset": "取消动态口令",
 	"token.create": "新增令牌", "token.revoke": "吊销令牌", "policy.open": "开放规定", "policy.end": "截止规定", "tariff.add": "新增资费", "station.save": "保存受理点",
 	"do_not_send.add": "停发号码", "do_not_send.lift": "恢复号码", "upload.add": "上传文件", "upload.load": "导入文件", "upload.discard": "放弃文件", "upload.bad_rows": "下载问题行",
-	"case.close": "办结工单", "code.decide": "认定物流代码", "handover": "交寄", "refund": "退费", "redispatch": "再次寄递", "return.receive": "退件入柜", "return.pick_up": "退件领取",
+	"case.close": "办结工单", "case.called": "登记通话", "calls.seen": "查看电话清单", "code.decide": "认定物流代码", "handover": "交寄", "refund": "退费", "redispatch": "再次寄递", "return.receive": "退件入柜", "return.pick_up": "退件领取",
 	"webhook.create": "新增订阅方", "webhook.change": "修改订阅方", "webhook.enable": "启用推送", "webhook.delete": "删除订阅方", "webhook.rotate_secret": "更换签名密钥",
 	"webhook.test": "发送测试消息", "webhook.replay": "重新推送", "webhook.disable": "停用推送",
 	"intervene.close": "在途干预办结", "cancel": "取消", "retry": "重新下单", "address": "更改地址", "not_received": "登记未收到", "declare_lost": "登记遗失",
