@@ -35,7 +35,8 @@ type Fit struct {
 	Template  string // code; empty when none is configured
 	Signature string
 	Segments  int    // with the signature
-	Why       string // why it cannot be sent there; empty when it can
+	Why       string // why it cannot be sent there, in English; empty when it can
+	Clerk     string // the same in Chinese
 }
 
 // Preview fills in a text and holds it against the rules of each gateway. signatures are by gateway, without brackets.
@@ -50,32 +51,34 @@ func Preview(gateways []Gateway, signatures map[string]string, text Milestone, s
 	}
 	p := Previewed{Text: text, Title: text.Title(), Language: text.Language(), Version: TextVersion(text), Words: words, Characters: len(utf16.Encode([]rune(words)))}
 	for _, g := range gateways {
-		f := Fit{Gateway: g.Name(), Signature: signatures[g.Name()], Segments: Segments(signatures[g.Name()], words), Why: unfit(g, signatures[g.Name()], text)}
+		f := Fit{Gateway: g.Name(), Signature: signatures[g.Name()], Segments: Segments(signatures[g.Name()], words)}
+		f.Why, f.Clerk = unfit(g, signatures[g.Name()], text)
 		if r, ok := g.(Ruled); ok {
 			f.Template = r.TemplateCode(text)
 		}
 		if _, bad := fit(g, text, vars); bad != nil && f.Why == "" {
-			f.Why = bad.Message
+			f.Why, f.Clerk = bad.Message, bad.Clerk
 		}
 		p.Fits = append(p.Fits, f)
 	}
 	return p, nil
 }
 
-// unfit says why no message with a text can be sent by a gateway, whatever its values; empty when one can.
-func unfit(g Gateway, signature string, text Milestone) string {
+// unfit says why no message with a text can be sent by a gateway, whatever its values; empty when one can. It says so in
+// English for a log and in Chinese for a clerk.
+func unfit(g Gateway, signature string, text Milestone) (why, clerk string) {
 	if r, ok := g.(Ruled); ok {
-		if why := r.Rules().BadText(text, signature); why != "" {
-			return why
+		if why, clerk := r.Rules().BadText(text, signature); why != "" {
+			return why, clerk
 		}
 	}
 	if t, ok := g.(Templated); ok && !t.HasTemplate(text) {
 		if base := text.base(); base != text && t.HasTemplate(base) {
-			return "no template is configured: the Chinese text stands in"
+			return "no template is configured: the Chinese text stands in", "未配置英文模板，改发中文"
 		}
-		return "no template is configured"
+		return "no template is configured", "未配置模板"
 	}
-	return ""
+	return "", ""
 }
 
 // An Unsendable is a text that a gateway will not take, known before there is a message.
@@ -95,7 +98,7 @@ func Unsendables(g Gateway, signature string, passwords bool) []Unsendable {
 			if language != Languages[0] && (!ruled || r.TemplateCode(m) == "") {
 				continue
 			}
-			if why := unfit(g, signature, m); why != "" {
+			if why, _ := unfit(g, signature, m); why != "" {
 				all = append(all, Unsendable{m, why})
 			}
 		}

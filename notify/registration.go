@@ -57,14 +57,22 @@ type Finding struct {
 	Name    string // of the carrier or text
 	Fine    bool
 	Says    string
+	State   string // approved, in_review, … as of Approval, Standing and Carrier; NotAsked, OtherWords
+	Reason  string // of a refusal, in the vendor's words
 }
+
+// States of a Finding beside those that vendors give.
+const (
+	NotAsked   = "not_asked"   // the question failed
+	OtherWords = "other_words" // approved, but not what we would send
+)
 
 // Inspect asks a gateway about its signature and about the template of every text that has one. An English text without a
 // template is no finding: the Chinese one stands in.
 func Inspect(ctx context.Context, g Gateway, passwords bool) []Finding {
 	var all []Finding
-	find := func(kind, name, subject string, fine bool, says string) {
-		all = append(all, Finding{g.Name(), subject, kind, name, fine, says})
+	find := func(kind, name, subject string, fine bool, says, state, reason string) {
+		all = append(all, Finding{g.Name(), subject, kind, name, fine, says, state, reason})
 	}
 	registrar, ok := g.(Registrar)
 	if !ok {
@@ -74,40 +82,41 @@ func Inspect(ctx context.Context, g Gateway, passwords bool) []Finding {
 	switch {
 	case errors.Is(err, ErrNotAsked):
 	case err != nil:
-		find("signature", "", "signature", false, "cannot be asked: "+Explain(err))
+		find("signature", "", "signature", false, "cannot be asked: "+Explain(err), NotAsked, "")
 		if classOf(err) == Unsent { // nor can anything else
 			return all
 		}
 	default:
-		find("signature", "", "signature", standing.State == Approved, stateWords(standing.State, standing.Reason))
+		find("signature", "", "signature", standing.State == Approved, stateWords(standing.State, standing.Reason), standing.State, standing.Reason)
 		for _, c := range standing.Carriers {
-			find("carrier", c.Name, "signature "+c.Name, c.Works(), stateWords(c.State, strings.Join(c.Reasons, " ")))
+			why := strings.Join(c.Reasons, " ")
+			find("carrier", c.Name, "signature "+c.Name, c.Works(), stateWords(c.State, why), c.State, why)
 		}
 	}
 	for _, m := range slices.Concat(TextNames(Languages[0], passwords), TextNames(Languages[1], passwords)) {
 		if t, ok := g.(Ruled); !ok || t.TemplateCode(m) == "" {
 			continue
 		}
-		fine, says := inspectText(ctx, registrar, m)
-		find("template", string(m), "template "+string(m), fine, says)
+		fine, says, state, reason := inspectText(ctx, registrar, m)
+		find("template", string(m), "template "+string(m), fine, says, state, reason)
 	}
 	return all
 }
 
-func inspectText(ctx context.Context, r Registrar, m Milestone) (fine bool, says string) {
+func inspectText(ctx context.Context, r Registrar, m Milestone) (fine bool, says, state, reason string) {
 	a, err := r.Approval(ctx, m)
 	switch {
 	case err != nil:
-		return false, "cannot be asked: " + Explain(err)
+		return false, "cannot be asked: " + Explain(err), NotAsked, ""
 	case a.State != Approved:
-		return false, stateWords(a.State, a.Reason)
+		return false, stateWords(a.State, a.Reason), a.State, a.Reason
 	case a.Words == "":
-		return true, "approved; the vendor does not tell the words"
+		return true, "approved; the vendor does not tell the words", a.State, ""
 	}
 	if ours := r.Registered(m); a.Words != ours {
-		return false, differ(ours, a.Words)
+		return false, differ(ours, a.Words), OtherWords, ""
 	}
-	return true, fmt.Sprintf("approved word for word, version %d", TextVersion(m))
+	return true, fmt.Sprintf("approved word for word, version %d", TextVersion(m)), a.State, ""
 }
 
 // Explain tells what a gateway's refusal of a question means; nothing was to be sent.

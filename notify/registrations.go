@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"emsd/courier"
@@ -22,8 +23,14 @@ type Registrations struct {
 	log       *slog.Logger
 	metrics   *Metrics
 
-	mu    sync.Mutex
-	asked time.Time // wall
+	mu   sync.Mutex // one round at a time
+	last atomic.Pointer[inspection]
+}
+
+// An inspection is what the vendors said at a time (wall).
+type inspection struct {
+	at    time.Time
+	found []Finding
 }
 
 // NewRegistrations returns a Registrations; with passwords the texts that tell one are looked after too. metrics may be nil.
@@ -31,17 +38,28 @@ func NewRegistrations(g *Gateways, t *Trials, passwords bool, clock courier.Cloc
 	return &Registrations{gateways: g, trials: t, passwords: passwords, clock: clock, log: log, metrics: m}
 }
 
+// Last gives what this process was told when it last asked, and when (wall); zero when it has not asked yet.
+func (r *Registrations) Last() ([]Finding, time.Time) {
+	last := r.last.Load()
+	if last == nil {
+		return nil, time.Time{}
+	}
+	return last.found, last.at
+}
+
 // Round asks every gateway about signature and templates, warns of what is not fine, and sends the self-tests of this month
 // that are missing.
 func (r *Registrations) Round(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.asked.IsZero() || r.clock.Wall().Sub(r.asked) >= askedAgainAfter {
+	if _, asked := r.Last(); asked.IsZero() || r.clock.Wall().Sub(asked) >= askedAgainAfter {
+		var found []Finding
 		for _, g := range r.gateways.list {
 			findings := Inspect(ctx, g, r.passwords)
 			if err := ctx.Err(); err != nil {
 				return err
 			}
+			found = append(found, findings...)
 			for _, f := range findings {
 				r.metrics.registered(f)
 				if !f.Fine {
@@ -49,7 +67,7 @@ func (r *Registrations) Round(ctx context.Context) error {
 				}
 			}
 		}
-		r.asked = r.clock.Wall()
+		r.last.Store(&inspection{r.clock.Wall(), found})
 	}
 	err := r.trials.Round(ctx)
 	tests, terr := r.trials.SelfTests(ctx)

@@ -72,7 +72,7 @@ func TestEveryTextHoldsItsDuties(t *testing.T) {
 		if m.Title() == "" || callActions[m.base()] == "" || TextVersion(m) < 1 {
 			t.Errorf("%s lacks title, action or version", m)
 		}
-		if why := (Rules{}).BadText(m, "某某市政务服务台"); why != "" {
+		if why, _ := (Rules{}).BadText(m, "某某市政务服务台"); why != "" {
 			t.Errorf("%s: %s", m, why)
 		}
 	}

@@ -162,30 +162,32 @@ func (r Rules) refuses(value string) (why, clerk string) {
 	return "", ""
 }
 
-// BadText says why the gateway would not approve a text with this signature, filled in as long as it can be; empty when
-// it would.
-func (r Rules) BadText(m Milestone, signature string) string {
+// BadText says why the gateway would not approve a text with this signature, filled in as long as it can be, in English for a
+// log and in Chinese for a clerk; empty when it would.
+func (r Rules) BadText(m Milestone, signature string) (why, clerk string) {
 	for _, name := range Variables(m) {
 		if n := LongestValue(name); r.LongestVariable > 0 && n > r.LongestVariable {
-			return fmt.Sprintf("variable %s may need %d characters, the gateway allows %d", name, n, r.LongestVariable)
+			return fmt.Sprintf("variable %s may need %d characters, the gateway allows %d", name, n, r.LongestVariable),
+				fmt.Sprintf("%s可长达%d个字符，该短信网关最多允许%d个", variables[name].title, n, r.LongestVariable)
 		}
 	}
 	text, err := Render(m, longestValues(m))
 	if err != nil {
-		return err.Error()
+		return err.Error(), "内容不完整"
 	}
 	for _, word := range r.Words {
 		if strings.Contains(text, word) {
-			return fmt.Sprintf("the text holds %q, which the gateway refuses", word)
+			return fmt.Sprintf("the text holds %q, which the gateway refuses", word), "含有该短信网关不允许的“" + word + "”"
 		}
 	}
-	if why, _ := r.refuses(text); why != "" {
-		return "the text " + why
+	if why, clerk := r.refuses(text); why != "" {
+		return "the text " + why, "内容" + clerk
 	}
 	if n := units(signature, text); r.LongestText > 0 && n > r.LongestText {
-		return fmt.Sprintf("the text can have %d characters, the gateway allows %d", n, r.LongestText)
+		return fmt.Sprintf("the text can have %d characters, the gateway allows %d", n, r.LongestText),
+			fmt.Sprintf("全文可长达%d个字符，该短信网关最多允许%d个", n, r.LongestText)
 	}
-	return ""
+	return "", ""
 }
 
 // pictorial reports characters beyond the basic plane, controls, and the symbols that phones draw as pictures.

@@ -390,7 +390,9 @@ func (a *app) calls() *notify.Calls {
 func (a *app) console() http.Handler {
 	return console.New(console.Parts{Staff: a.staff, Service: a.service, Timeline: a.timeline, Hints: a.hints,
 		History: tracking.NewHistory(a.db, a.clock, tracking.HistoryOptions{}), Messages: notify.NewReader(a.db), Uploads: a.uploads, Residents: a.pages, Refusals: notify.NewRefusals(a.db, a.vault),
-		Webhooks: a.hooks, Labels: a.orderer, Press: a.press, Biller: a.ems, Clock: a.clock, Log: a.log})
+		Webhooks: a.hooks,
+		Texts:    console.Texts{Gateways: a.gateways, Signatures: a.cfg.signatures(), Passwords: a.cfg.EMS.DeliveryPassword, Registrations: a.registrations},
+		Labels:   a.orderer, Press: a.press, Biller: a.ems, Clock: a.clock, Log: a.log})
 }
 
 // trackingURL is the address of the resident's page of a delivery; empty when nobody has said under which address the page

@@ -32,6 +32,8 @@ type Config struct {
 	// Templates lists the variables that each approved template needs. With none, every template is known and needs nothing.
 	Templates map[string][]string
 
+	Registry Registry // what is approved from the start
+
 	Tencent Tencent
 	MAS     MAS
 
@@ -118,7 +120,7 @@ func New(cfg Config) *Gateway {
 	if cfg.ReceiptQueue == 0 {
 		cfg.ReceiptQueue = 10_000
 	}
-	return &Gateway{cfg: cfg, faults: newFaults(cfg.Seed), byPhone: map[string][]*message{}, nonces: nonces{seen: map[string]time.Time{}}}
+	return &Gateway{cfg: cfg, registry: cfg.Registry, faults: newFaults(cfg.Seed), byPhone: map[string][]*message{}, nonces: nonces{seen: map[string]time.Time{}}}
 }
 
 // ServeHTTP answers under the prefixes of the gateways.

@@ -71,6 +71,7 @@ type Parts struct {
 	Press     *sheet.Fonts
 	Biller    courier.Biller
 	Webhooks  *webhook.Service
+	Texts     Texts
 	Clock     courier.Clock
 	Log       *slog.Logger
 }
@@ -119,6 +120,22 @@ func (c *Console) pages() []page {
 		c.settingsPages(),
 		c.auditPages(),
 	)
+}
+
+// A Route is a page that needs a full session, and the action that a role must be allowed; none: every role.
+type Route struct {
+	Pattern string // as http.ServeMux has it
+	Action  staff.Action
+}
+
+// Routes lists them all, for those who prove what holds for every page.
+func Routes() []Route {
+	pages := (&Console{}).pages()
+	all := make([]Route, len(pages))
+	for i, p := range pages {
+		all[i] = Route{p.pattern, p.action}
+	}
+	return all
 }
 
 // New returns the handler of /console and /console/….

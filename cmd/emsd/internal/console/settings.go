@@ -12,7 +12,7 @@ func (c *Console) settingsPages() []page {
 	return slices.Concat([]page{
 		at("GET /console/settings", staff.ReadSettings, c.settings),
 		at("GET /console/settings/holidays", staff.ReadSettings, c.holidays),
-	}, c.stationPages(), c.tariffPages(), c.policyPages(), c.userPages(), c.tokenPages(), c.refusalPages(), c.webhookPages())
+	}, c.stationPages(), c.tariffPages(), c.policyPages(), c.userPages(), c.tokenPages(), c.refusalPages(), c.webhookPages(), c.textPages())
 }
 
 func (c *Console) settings(v *visit) error { return v.render("settings", nil) }

@@ -10,6 +10,7 @@ import (
 	"emsd/courier"
 	"emsd/courier/staff"
 	"emsd/courier/vault"
+	"emsd/notify"
 )
 
 // beijing is where clerks and residents are; pages know no other time.
@@ -56,6 +57,10 @@ var words = template.FuncMap{
 	},
 	"hookOff":     func(why string) string { return known(hookOffWords, why) },
 	"hookOutcome": func(outcome string) string { return known(hookOutcomeWords, outcome) },
+	"gateway":     func(name string) string { return known(gatewayWords, name) },
+	"registered":  func(state string) string { return known(registrationWords, state) },
+	"carrier":     func(name string) string { return known(carrierNames, name) },
+	"textTitle":   textTitle,
 	"span":        span,
 	"tokenScopes": func() []tokenScope { return tokenScopes },
 }
@@ -167,6 +172,16 @@ var hookOffWords = map[string]string{"operator": "已暂停", "gone": "对方已
 var hookOutcomeWords = map[string]string{
 	"delivered": "已送达", "refused": "对方拒收", "gone": "对方已停止接收", "redirect": "对方要求转址，未跟随", "timeout": "超时无应答",
 	"unreachable": "无法连接", "forbidden": "地址不在允许名单中", "unreadable": "本机密钥无法读取",
+}
+
+var gatewayWords = map[string]string{"aliyun": "阿里云", "tencent": "腾讯云", "mas": "云MAS", "log": "仅写日志（不发送）"}
+
+var carrierNames = map[string]string{"mobile": "中国移动", "unicom": "中国联通", "telecom": "中国电信"}
+
+// registrationWords say what vendors and carriers have made of a template or signature.
+var registrationWords = map[string]string{
+	"approved": "已审核", "in_review": "审核中", "refused": "未通过", "cancelled": "已撤销", notify.NotAsked: "查询失败", notify.OtherWords: "审核的文字与系统中的不同",
+	"registered": "已报备", "to_verify": "待验证（可发送）", "in_progress": "报备中", "failed": "报备失败", "lapsed": "报备已失效", "not_registered": "未报备",
 }
 
 // A tokenScope is what a token may be for.
