@@ -28,7 +28,7 @@ func FuzzMeaning(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		got := MeaningOf(text)
-		if loud := MeaningOf(" " + text + "！。 "); loud != got && !strings.ContainsAny(text, "\xff") && strings.ToValidUTF8(text, "") == text {
+		if loud := MeaningOf(" " + text + "！。 "); loud != got && strings.ToValidUTF8(text, "") == text {
 			t.Errorf("%q: %s, with marks around it %s", text, got, loud)
 		}
 		if (got == MeansStop || got == MeansWrongPerson) && strings.ContainsAny(text, "?？") {
