@@ -74,7 +74,7 @@ type badBillRow struct {
 
 // billUpload takes the table that EMS sends: the good rows are reconciled, the bad ones are told.
 func (c *Console) billUpload(v *visit) error {
-	file, head, err := v.r.FormFile("file") // reads the other fields, too
+	file, head, err := v.sent("file") // reads the other fields, too
 	if errors.Is(err, http.ErrMissingFile) {
 		return c.feesWith(v, http.StatusUnprocessableEntity, v.form("month"), courier.Faults{{Field: "file", Code: "required", Detail: "请选择 EMS 的对账单文件"}})
 	}

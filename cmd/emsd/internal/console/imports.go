@@ -58,7 +58,7 @@ func (c *Console) importsWith(v *visit, status int, faults courier.Faults) error
 }
 
 func (c *Console) upload(v *visit) error {
-	file, head, err := v.r.FormFile("file")
+	file, head, err := v.sent("file")
 	if errors.Is(err, http.ErrMissingFile) {
 		return c.importsWith(v, http.StatusUnprocessableEntity, courier.Faults{{Field: "file", Code: "required", Detail: "请选择要导入的文件"}})
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"net/url"
@@ -33,6 +34,19 @@ func (v *visit) User() staff.User { return v.session.User }
 
 // form gives a field of the form, or of the query, without the blanks around it.
 func (v *visit) form(name string) string { return strings.TrimSpace(v.r.FormValue(name)) }
+
+// sent gives a file of the form; http.ErrMissingFile when none was chosen.
+func (v *visit) sent(name string) (multipart.File, *multipart.FileHeader, error) {
+	file, head, err := v.r.FormFile(name)
+	if err == nil || errors.Is(err, http.ErrMissingFile) {
+		return file, head, err
+	}
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return nil, nil, err
+	}
+	// The form is none that carries files, or was cut off.
+	return nil, nil, web.NewProblem(http.StatusBadRequest, "malformed_form", "表单内容无法识别，请返回页面重新选择文件上传")
+}
 
 // reason gives the field "reason", which must not be empty.
 func (v *visit) reason() (string, error) {
