@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
+	"golang.org/x/time/rate"
 )
 
 // Points at which a test may stop the process. A crash between any two of them must leave no message sent twice (I-5).
@@ -49,6 +50,7 @@ type Options struct {
 	Chunk       int           // messages per transaction; 500
 	Lanes       int           // chunks in flight; 4
 	Concurrency int           // requests in flight, over all rounds; 64
+	Rate        float64       // requests a second of this process to all gateways together; 0: no limit
 	Lease       time.Duration // how long a claim holds; no request outlives it; 2 min
 	PostTimeout time.Duration // of one request; gateways have shorter ones of their own; 30 s
 
@@ -81,6 +83,9 @@ func (o Options) withDefaults() Options {
 	o.Lanes = cmp.Or(o.Lanes, 4)
 	o.Concurrency = cmp.Or(o.Concurrency, 64)
 	o.Lease = cmp.Or(o.Lease, 2*time.Minute)
+	if o.Rate > 0 { // what is claimed can be sent in half the time in which it is to be begun
+		o.Chunk = min(o.Chunk, max(1, int(o.Rate*o.Lease.Seconds()/4)/o.Lanes))
+	}
 	o.PostTimeout = min(cmp.Or(o.PostTimeout, 30*time.Second), o.Lease/4)
 	o.MaxTries = cmp.Or(o.MaxTries, 8)
 	o.RetryAfter = cmp.Or(o.RetryAfter, 5*time.Second)
@@ -109,14 +114,19 @@ type Sender struct {
 	log      *slog.Logger
 	metrics  *Metrics
 
-	slots chan struct{} // requests in flight
+	slots   chan struct{} // requests in flight
+	limiter *rate.Limiter
 }
 
 // NewSender returns a Sender; it starts nothing. metrics may be nil.
 func NewSender(db *sqlx.DB, v *vault.Vault, g *Gateways, clock courier.Clock, opts Options, log *slog.Logger, m *Metrics) *Sender {
 	opts = opts.withDefaults()
+	limit := rate.Inf
+	if opts.Rate > 0 {
+		limit = rate.Limit(opts.Rate)
+	}
 	return &Sender{db: db, vault: v, gateways: g, clock: clock, opts: opts, log: log, metrics: m,
-		slots: make(chan struct{}, opts.Concurrency)}
+		slots: make(chan struct{}, opts.Concurrency), limiter: rate.NewLimiter(limit, max(1, int(opts.Rate/10)))}
 }
 
 // ErrStopped ends a round early: no gateway can be reached, or all refuse our account. Messages wait as they are.
@@ -385,8 +395,9 @@ func (r *sendRound) post(ctx context.Context, jobs []*sendJob, begun time.Time) 
 	for range min(len(jobs), r.opts.Concurrency) {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(jobs); i = int(next.Add(1)) - 1 {
+				late := r.limiter.Wait(ctx) // an error is the end of ctx
 				r.slots <- struct{}{}
-				if ctx.Err() != nil || r.clock.Wall().Sub(begun) > r.opts.Lease/2 {
+				if late != nil || ctx.Err() != nil || r.clock.Wall().Sub(begun) > r.opts.Lease/2 {
 					replies[i] = reply{err: &SendError{Class: Unsent, Code: codeNotBegun}, handedBack: true, local: true}
 				} else {
 					replies[i] = r.send(ctx, jobs[i])

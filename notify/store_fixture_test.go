@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 )
 
 func TestMain(m *testing.M) {
@@ -129,6 +130,28 @@ func (w *world) deliveryWith(phone string, status courier.Status) uuid.UUID {
 			CASE WHEN $4 = 'awaiting_payment' THEN 0 ELSE 2000 END, $3, $3)`, id, no, noon, status,
 		w.vault.Seal(vault.ColumnName, id, surname+givenName), w.vault.Seal(vault.ColumnPhone, id, phone), w.vault.Lookup(vault.ColumnPhone, phone))
 	return id
+}
+
+// manyInTransit makes a delivery in transit for each phone number.
+func (w *world) manyInTransit(numbers []string) (ids []string) {
+	w.t.Helper()
+	n := len(numbers)
+	ids, nos, names, phones, lookups := make([]string, n), make([]string, n), make([][]byte, n), make([][]byte, n), make([][]byte, n)
+	for i, number := range numbers {
+		id := uuid.Must(uuid.NewV7())
+		ids[i], nos[i] = id.String(), fmt.Sprintf("13%011d", i)
+		names[i], phones[i] = w.vault.Seal(vault.ColumnName, id, surname+givenName), w.vault.Seal(vault.ColumnPhone, id, number)
+		lookups[i] = w.vault.Lookup(vault.ColumnPhone, number)
+	}
+	w.exec(`
+		INSERT INTO deliveries (id, permit_no, application_no, business, route, ground, identity_changed, address_changed, station_code,
+			station_class, consent_source, consent_at, approved_at, payment_method, name_sealed, phone_sealed, id_no_sealed, address_sealed,
+			phone_lookup, id_no_lookup, content_lookup, province, city, county, status, status_since, order_no, waybill_no, created_at, updated_at)
+		SELECT id, 'A' || no, 'SQ' || no, 'exchange', 'online', 'residence', false, false, '110105001', 'police_station', 'platform', $6, $6,
+			'prepaid', name, phone, '', '', lookup, '', '', '北京市', '北京市', '朝阳区', 'in_transit', $6, 'RP' || no, no, $6, $6
+		FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[]) AS d(id, no, name, phone, lookup)`,
+		pq.Array(ids), pq.Array(nos), pq.ByteaArray(names), pq.ByteaArray(phones), pq.ByteaArray(lookups), noon)
+	return ids
 }
 
 // move makes moves at the present time and publishes their events.

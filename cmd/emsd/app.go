@@ -556,7 +556,7 @@ func (c Config) signatures() map[string]string {
 
 func (c Config) notifyOptions(policy *notify.Policy) notify.Options {
 	o := notify.Options{Policy: policy, Hook: crashHook(), ResendIfAbsent: map[notify.Milestone]bool{},
-		Signatures: c.signatures()}
+		Signatures: c.signatures(), Rate: c.SMSRate}
 	for _, m := range c.ResendIfAbsent {
 		o.ResendIfAbsent[notify.Milestone(m)] = true
 	}

@@ -56,6 +56,7 @@ type Config struct {
 	Tencent        Tencent   `envPrefix:"SMS_TENCENT_"`
 	MAS            MAS       `envPrefix:"SMS_MAS_"`
 	DailyCap       int       `env:"SMS_DAILY_CAP" envDefault:"8"`
+	SMSRate        float64   `env:"SMS_RATE" envDefault:"100"`
 	ResendIfAbsent []string  `env:"SMS_RESEND_IF_ABSENT"`
 	ReceiptSecret  secret    `env:"SMS_RECEIPT_SECRET"`
 	SelfTestPhones secret    `env:"SMS_SELFTEST_PHONES"` // comma separated; one per carrier
@@ -393,6 +394,9 @@ func (c *Config) checkSMS(bad func(string, ...any)) {
 	}
 	if c.DailyCap < 0 {
 		bad("EMSD_SMS_DAILY_CAP: a number of messages is wanted; 0 is no limit")
+	}
+	if !(c.SMSRate >= 0) {
+		bad("EMSD_SMS_RATE: messages a second are wanted; 0 is no limit")
 	}
 	if _, err := c.selfTestPhones(); err != nil {
 		bad("EMSD_SMS_SELFTEST_PHONES: %w", err)

@@ -44,6 +44,8 @@ func TestConfigNamesEverythingThatIsWrong(t *testing.T) {
 		{"mas without account", required("EMSD_SMS=mas"), []string{"EMSD_SMS_MAS_URL is required", "EMSD_SMS_MAS_SIGN is required"}},
 		{"mas over plain http, as most accounts have it", required("EMSD_SMS=mas,log", "EMSD_SMS_MAS_URL=http://112.35.1.155:1992/sms/", "EMSD_SMS_MAS_EC_NAME=x",
 			"EMSD_SMS_MAS_AP_ID=x", "EMSD_SMS_MAS_SECRET_KEY=x", "EMSD_SMS_MAS_SIGN=x", "EMSD_SMS_MAS_SIGN_NAME=x", "EMSD_SMS_MAS_TEXTS=true"), nil},
+		{"a rate below nothing", required("EMSD_SMS_RATE=-1"), []string{"EMSD_SMS_RATE"}},
+		{"a rate that is no number", required("EMSD_SMS_RATE=NaN"), []string{"EMSD_SMS_RATE"}},
 		{"a cap below nothing", required("EMSD_SMS_DAILY_CAP=-1"), []string{"EMSD_SMS_DAILY_CAP"}},
 		{"webhooks to everybody", required("EMSD_WEBHOOK_ALLOW=hooks.example.cn,0.0.0.0/0", "EMSD_WEBHOOK_KEEP_DAYS=1", "EMSD_WEBHOOK_TIMEOUT=10m"),
 			[]string{`EMSD_WEBHOOK_ALLOW: "0.0.0.0/0"`, "EMSD_WEBHOOK_KEEP_DAYS", "EMSD_WEBHOOK_TIMEOUT"}},

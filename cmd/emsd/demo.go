@@ -183,7 +183,7 @@ func (d *demo) config(dsn string) (Config, error) {
 		"EMSD_EMS_AUTHORIZATION=" + emssim.SampleAuthorization, "EMSD_EMS_SECRET=" + emssim.SampleSecret,
 		"EMSD_EMS_RATE=2000", "EMSD_API_RATE=10000", "EMSD_API_BURST=10000", "EMSD_EMS_TIMEOUT=3s", "EMSD_ORDER_LEASE=5s", "EMSD_LOG_LEVEL=debug",
 		"EMSD_SMS=" + strings.Join(d.cmd.SMS, ","),
-		"EMSD_SMS_RECEIPT_SECRET=demo-receipts",
+		"EMSD_SMS_RECEIPT_SECRET=demo-receipts", "EMSD_SMS_RATE=2000",
 		"EMSD_SENDER_NAME=示例派出所", "EMSD_SENDER_PHONE=01080000000", "EMSD_SENDER_PROVINCE=北京市", "EMSD_SENDER_CITY=北京市",
 		"EMSD_SENDER_COUNTY=东城区", "EMSD_SENDER_ADDRESS=示例东路1号", "EMSD_SECOND_FACTOR=off", fmt.Sprintf("EMSD_TIME_SCALE=%g", d.cmd.Speed),
 		"EMSD_SCHEDULE_RECONCILE=@every 1s", "EMSD_SCHEDULE_RESOLVE=@every 1s", "EMSD_SCHEDULE_POLL=@every 1s", "EMSD_SCHEDULE_SEND=@every 1s",

@@ -89,7 +89,7 @@ func environ(dsn, key string, s *sims, more ...string) []string {
 		"EMSD_EMS_URL=" + s.url + emssim.PathOpen, "EMSD_EMS_SENDER_NO=" + emssim.SampleSenderNo,
 		"EMSD_EMS_AUTHORIZATION=" + emssim.SampleAuthorization, "EMSD_EMS_SECRET=" + emssim.SampleSecret, "EMSD_EMS_RATE=2000", "EMSD_API_RATE=100000", "EMSD_API_BURST=100000",
 		"EMSD_EMS_TIMEOUT=3s", "EMSD_ORDER_LEASE=5s", "EMSD_LOG_LEVEL=debug", "EMSD_NUMBERS_LOW=5", "EMSD_NUMBERS_REFILL=50",
-		"EMSD_SMS=aliyun", "EMSD_SMS_ALIYUN_TEMPLATES=" + demoTemplates, "EMSD_SMS_RECEIPT_SECRET=" + receiptSecret,
+		"EMSD_SMS=aliyun", "EMSD_SMS_ALIYUN_TEMPLATES=" + demoTemplates, "EMSD_SMS_RECEIPT_SECRET=" + receiptSecret, "EMSD_SMS_RATE=2000",
 		"EMSD_SENDER_NAME=示例派出所", "EMSD_SENDER_PHONE=01080000000", "EMSD_SENDER_PROVINCE=北京市", "EMSD_SENDER_CITY=北京市",
 		"EMSD_SENDER_COUNTY=东城区", "EMSD_SENDER_ADDRESS=示例东路1号",
 		"EMSD_SCHEDULE_RECONCILE=@every 1s", "EMSD_SCHEDULE_RESOLVE=@every 1s", "EMSD_SCHEDULE_POLL=@every 1s", "EMSD_SCHEDULE_SEND=@every 1s",

@@ -34,12 +34,12 @@ type plannedMessage struct {
 }
 
 // TestI5_MonthWithEveryGatewayFault is a month over three gateways, each of which does each thing wrong in a tenth of the
-// messages that it is given, and some thing in a tenth of what it is asked (EMSD_TEST_ENVELOPES=2000 for a city's month): by the gateways' books nobody is told anything twice, and every message that was not sent says
-// why in words for a clerk.
+// messages that it is given, and some thing in a tenth of what it is asked: by the gateways' books nobody is told anything
+// twice, and every message that was not sent says why in words for a clerk. EMSD_TEST_ENVELOPES=2000 makes it a city's month.
 func TestI5_MonthWithEveryGatewayFault(t *testing.T) {
 	text := os.Getenv("EMSD_TEST_ENVELOPES")
 	if text == "" {
-		t.Skip("takes minutes: EMSD_TEST_ENVELOPES says how many envelopes")
+		t.Skip("takes half a minute and more: EMSD_TEST_ENVELOPES says how many envelopes")
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
@@ -64,14 +64,18 @@ func TestI5_MonthWithEveryGatewayFault(t *testing.T) {
 		m.round(often...)
 	}
 	t.Logf("%d envelopes, %d steps in %s", n, m.steps, time.Since(began).Round(time.Second))
-	told := m.toldOnce(t)
+	told, by := m.toldOnce(t)
+	if len(by) < 2 || n >= 2000 && len(by) < 3 { // the last takes what the first two refuse: about one message in 250
+		t.Errorf("the gateways took %v: each is needed now and then", by)
+	}
 	m.explained(t, told)
 	m.messageFigures()
 	m.checkLog(t)
 }
 
-// toldOnce holds the gateways' books against I-5 and gives who was told what.
-func (m *month) toldOnce(t *testing.T) map[string]bool {
+// toldOnce holds the gateways' books against I-5 and gives who was told what, and how many messages each
+// gateway has.
+func (m *month) toldOnce(t *testing.T) (told map[string]bool, by map[string]int) {
 	t.Helper()
 	milestones := map[string]string{}
 	var templates map[string]string
@@ -81,7 +85,7 @@ func (m *month) toldOnce(t *testing.T) map[string]bool {
 	for milestone, code := range templates {
 		milestones[code], milestones[code[len(demoPrefix):]] = milestone, milestone
 	}
-	told, by := map[string]bool{}, map[string]int{}
+	told, by = map[string]bool{}, map[string]int{}
 	for _, s := range m.sms.Messages() {
 		milestone := milestones[s.Template]
 		if milestone == "" {
@@ -95,10 +99,7 @@ func (m *month) toldOnce(t *testing.T) map[string]bool {
 		by[s.Gateway]++
 	}
 	t.Logf("%d messages by the gateways' books: %v", len(told), by)
-	if len(by) < 2 {
-		t.Error("one gateway took everything, although it was refused now and then")
-	}
-	return told
+	return told, by
 }
 
 // explained: what counts as sent was sent by one gateway; what was not sent has a reason that a clerk can read, and what
