@@ -72,6 +72,7 @@ type Parts struct {
 	Biller    courier.Biller
 	Webhooks  *webhook.Service
 	Texts     Texts
+	Proxies   web.Proxies
 	Clock     courier.Clock
 	Log       *slog.Logger
 }

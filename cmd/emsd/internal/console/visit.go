@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"mime/multipart"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -79,16 +78,12 @@ func (v *visit) Unmasked(delivery uuid.UUID) (time.Time, error) {
 
 // address is where the request comes from, for limits and the audit.
 func (v *visit) address() string {
-	host, _, err := net.SplitHostPort(v.r.RemoteAddr)
-	if err != nil {
-		return v.r.RemoteAddr
-	}
-	return host
+	return v.c.Proxies.Client(v.r)
 }
 
 // secure says whether the browser speaks TLS, to us or to a proxy in front.
 func (v *visit) secure() bool {
-	return v.r.TLS != nil || strings.EqualFold(v.r.Header.Get("X-Forwarded-Proto"), "https")
+	return v.c.Proxies.Secure(v.r)
 }
 
 func (v *visit) cookieName() string {

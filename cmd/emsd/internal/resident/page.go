@@ -11,10 +11,7 @@ import (
 	"errors"
 	"html/template"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -67,8 +64,8 @@ type Numbers interface {
 
 // PageConfig says how pages are served.
 type PageConfig struct {
-	Days    int            // that a page is open after the delivery's end
-	Proxies []netip.Prefix // whose X-Forwarded-For is believed
+	Days    int // that a page is open after the delivery's end
+	Proxies web.Proxies
 }
 
 // Pages serves residents' pages.
@@ -244,12 +241,12 @@ func (q *request) unlock() error {
 	if !right {
 		return q.render(http.StatusUnprocessableEntity, screen{Fault: q.language.say("链接或号码不正确，请核对后再试。", "The link or the digits are not right. Please check and try again.")})
 	}
-	if err := q.p.tries.forgive(q.r.Context(), append(q.p.tokenKeys(id, genuine, q.token), q.p.addressKey(q.address()))); err != nil {
+	if err := q.p.tries.forgive(q.r.Context(), append(q.p.tokenKeys(id, genuine, q.token), q.p.addressKey(q.p.cfg.Proxies.Client(q.r)))); err != nil {
 		return err
 	}
 	until := q.p.clock.Wall().Add(openFor)
 	http.SetCookie(q.w, &http.Cookie{Name: cookieName, Value: q.p.tokens.cookie(q.token, until), Path: "/t/" + q.token, MaxAge: int(openFor.Seconds()),
-		HttpOnly: true, Secure: q.secure(), SameSite: http.SameSiteStrictMode})
+		HttpOnly: true, Secure: q.p.cfg.Proxies.Secure(q.r), SameSite: http.SameSiteStrictMode})
 	if !q.chosen {
 		q.language, q.chosen = Language(holder.Language), true
 	}
@@ -259,7 +256,7 @@ func (q *request) unlock() error {
 // tooMany counts a try, first of the address: one that is over its limit costs no more rows.
 func (q *request) tooMany(id uuid.UUID, genuine bool) (bool, error) {
 	ctx, wall := q.r.Context(), q.p.clock.Wall()
-	tries, err := q.p.tries.count(ctx, [][]byte{q.p.addressKey(q.address())}, []time.Duration{shortWindow}, wall)
+	tries, err := q.p.tries.count(ctx, [][]byte{q.p.addressKey(q.p.cfg.Proxies.Client(q.r))}, []time.Duration{shortWindow}, wall)
 	if err != nil || tries[0] > triesOfOne {
 		return err == nil, err
 	}
@@ -371,7 +368,7 @@ func (q *request) wrongPhone() error {
 	if err := q.p.numbers.WrongPerson(q.r.Context(), d.ID, "机主在查询页面称不是收件人", byResident, q.p.clock.Now()); err != nil {
 		return err
 	}
-	http.SetCookie(q.w, &http.Cookie{Name: cookieName, Path: "/t/" + q.token, MaxAge: -1, HttpOnly: true, Secure: q.secure(), SameSite: http.SameSiteStrictMode})
+	http.SetCookie(q.w, &http.Cookie{Name: cookieName, Path: "/t/" + q.token, MaxAge: -1, HttpOnly: true, Secure: q.p.cfg.Proxies.Secure(q.r), SameSite: http.SameSiteStrictMode})
 	return q.render(http.StatusOK, screen{Stopped: true})
 }
 
@@ -407,38 +404,4 @@ func (q *request) fail(err error) {
 	}
 	q.p.log.ErrorContext(q.r.Context(), "resident page failed", "route", q.r.Pattern, "error", err)
 	http.Error(q.w, q.language.say("系统暂时无法查询，请稍后再试。EMS 查询电话 ", "Please try again later. EMS: ")+hotlineEMS, http.StatusInternalServerError)
-}
-
-func (q *request) secure() bool {
-	return q.r.TLS != nil || q.trusted() && strings.EqualFold(q.r.Header.Get("X-Forwarded-Proto"), "https")
-}
-
-// trusted says whether the request comes from a proxy whose word about the client counts.
-func (q *request) trusted() bool {
-	at, err := netip.ParseAddrPort(q.r.RemoteAddr)
-	return err == nil && slices.ContainsFunc(q.p.cfg.Proxies, func(n netip.Prefix) bool { return n.Contains(at.Addr().Unmap()) })
-}
-
-// address is where the resident is. Of a chain of proxies the last that is not ours counts: everything before it anybody
-// can write.
-func (q *request) address() string {
-	host, _, err := net.SplitHostPort(q.r.RemoteAddr)
-	if err != nil {
-		host = q.r.RemoteAddr
-	}
-	if !q.trusted() {
-		return host
-	}
-	hops := strings.Split(strings.Join(q.r.Header.Values("X-Forwarded-For"), ","), ",")
-	for _, hop := range slices.Backward(hops) {
-		at, err := netip.ParseAddr(strings.TrimSpace(hop))
-		if err != nil {
-			return host
-		}
-		host = at.Unmap().String()
-		if !slices.ContainsFunc(q.p.cfg.Proxies, func(n netip.Prefix) bool { return n.Contains(at.Unmap()) }) {
-			return host
-		}
-	}
-	return host
 }
