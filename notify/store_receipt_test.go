@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"sync"
@@ -245,5 +246,32 @@ func TestAMessageWithoutAReceiptAfterADayIsKnownAndCounted(t *testing.T) {
 	w.received(all, yes(w.attemptID(silent)))
 	if got := receiptOf(silent); got != "delivered" {
 		t.Errorf("a late receipt leaves it %q", got)
+	}
+}
+
+// A receipt is answered in time because taking it in writes one row and does nothing else: what it means is worked out later.
+func TestTakingReceiptsInOnlyAppends(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	g := &fakeFinder{fakeGateway{name: "a"}}
+	id := w.news(courier.Held, courier.EventData{})
+	w.run(w.sender(w.gateways(g), Options{}))
+	attempt := w.attemptID(id)
+	before := w.attempts(id)
+	// Somebody else holds all that a receipt is about: taking it in must wait for none of it.
+	tx := w.db.MustBeginTx(t.Context(), nil)
+	defer tx.Rollback()
+	tx.MustExec(`LOCK TABLE message_attempts, messages, deliveries, cases, sms_trials IN ACCESS EXCLUSIVE MODE`)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := w.receipts(w.gateways(g)).Append(ctx, "a", []Receipt{no(attempt), no(uuid.New())}); err != nil {
+		t.Fatalf("taking receipts in waits for their attempts: %v", err)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	w.wantAttempts(id, before...)
+	if n := w.count(`SELECT count(*) FROM message_receipts WHERE processed_at IS NULL`); n != 2 {
+		t.Errorf("%d receipts are kept, want 2", n)
 	}
 }
