@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"emsd/cmd/emsd/internal/console"
+	"emsd/cmd/emsd/internal/resident"
 	"emsd/courier"
 	"emsd/courier/staff"
 	"emsd/courier/vault"
@@ -50,8 +51,10 @@ func (b *bench) console(ctx context.Context, db *sqlx.DB, n int) error {
 	}
 	clock := clockFrom(businessNow)
 	people := staff.New(db, v, clock, staff.Options{SecondFactor: staff.NobodyMust})
-	srv := httptest.NewServer(console.New(console.Parts{Staff: people, Service: courier.New(db, v, clock, courier.Options{}), Timeline: tracking.NewReader(db), Hints: tracking.NewHints(db),
-		History: tracking.NewHistory(db, clock, tracking.HistoryOptions{}), Messages: notify.NewReader(db), Clock: clock, Log: quiet}))
+	service, timeline, history := courier.New(db, v, clock, courier.Options{}), tracking.NewReader(db), tracking.NewHistory(db, clock, tracking.HistoryOptions{})
+	residents := resident.NewPages(resident.PageConfig{Days: 90}, v, resident.NewTries(db), service, timeline, history, notify.NewRefusals(db, v), clock, quiet)
+	srv := httptest.NewServer(console.New(console.Parts{Staff: people, Service: service, Timeline: timeline, Hints: tracking.NewHints(db), History: history,
+		Residents: residents, Messages: notify.NewReader(db), Clock: clock, Log: quiet}))
 	defer srv.Close()
 	clerk, err := signIn(ctx, people, srv.URL)
 	if err != nil {
