@@ -124,7 +124,7 @@ func smsFault(sms *smssim.Gateway, in emssim.Fault) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	f := smssim.Fault{Gateway: gateway, API: action, Kind: smssim.FaultKind(in.Kind), Rate: in.Rate, Count: in.Count, Delay: in.Delay, Carried: in.Carried}
+	f := smssim.Fault{Gateway: gateway, API: action, Kind: smssim.FaultKind(in.Kind), Rate: in.Rate, Count: in.Count, Delay: in.Delay, Carried: in.Carried, For: in.For}
 	if err := f.Check(); err != nil {
 		return true, err
 	}

@@ -49,9 +49,10 @@ type Fault struct {
 	Count   int           // ends after so many hits; 0: never
 	Delay   time.Duration // real time, for Slow and Drip
 	Carried bool          // carry the call out first, also for the kinds that would not
+	For     time.Duration // simulated time after which it ends, for the other simulators; 0: never
 }
 
-// UnmarshalJSON reads the form of contract.md, with the delay as "3s".
+// UnmarshalJSON reads the form of contract.md, with the durations as "3s".
 func (f *Fault) UnmarshalJSON(b []byte) error {
 	var in struct {
 		API     string    `json:"api"`
@@ -60,6 +61,7 @@ func (f *Fault) UnmarshalJSON(b []byte) error {
 		Count   int       `json:"count"`
 		Delay   string    `json:"delay"`
 		Carried bool      `json:"carried"`
+		For     string    `json:"for"`
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
@@ -67,12 +69,20 @@ func (f *Fault) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	*f = Fault{API: in.API, Kind: in.Kind, Rate: in.Rate, Count: in.Count, Carried: in.Carried}
-	if in.Delay == "" {
-		return nil
+	for _, d := range []struct {
+		text string
+		into *time.Duration
+	}{{in.Delay, &f.Delay}, {in.For, &f.For}} {
+		if d.text == "" {
+			continue
+		}
+		parsed, err := time.ParseDuration(d.text)
+		if err != nil {
+			return err
+		}
+		*d.into = parsed
 	}
-	d, err := time.ParseDuration(in.Delay)
-	f.Delay = d
-	return err
+	return nil
 }
 
 // check reports what is wrong with a fault that names an EMS interface.
@@ -82,6 +92,9 @@ func (f Fault) check() error {
 	}
 	if _, known := apis[f.API]; f.API != "" && !known {
 		return fmt.Errorf("unknown api %q", f.API)
+	}
+	if f.For != 0 {
+		return fmt.Errorf("for is known to the SMS gateways only; use count, or DELETE")
 	}
 	if f.Rate < 0 || f.Rate > 1 || f.Count < 0 || f.Delay < 0 {
 		return fmt.Errorf("rate is from 0 to 1, count and delay are not negative")

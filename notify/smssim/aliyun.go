@@ -72,7 +72,7 @@ func (g *Gateway) serveAliyun(w http.ResponseWriter, r *http.Request) {
 	if action == "" {
 		action = r.URL.Query().Get("Action")
 	}
-	g.misbehave(w, r, vendors["aliyun"], g.faults.pick("aliyun", action), func() answer { return g.call(r, action, body) })
+	g.misbehave(w, r, vendors["aliyun"], g.faults.pick("aliyun", action, g.cfg.Now()), func() answer { return g.call(r, action, body) })
 }
 
 // call checks who asks, then what.

@@ -27,9 +27,25 @@ const (
 	Truncate    FaultKind = "truncate"     // (done) half an answer, well-formed as HTTP
 	Hang        FaultKind = "hang"         // no answer until the client gives up
 	Slow        FaultKind = "slow"         // (done) the whole answer after Fault.Delay, 2 s if unset
+	Down        FaultKind = "down"         // HTTP 503 to every call, of the registry too
 )
 
-var faultKinds = []FaultKind{LoseReply, LoseRequest, HTTP502, HTML, Throttle, NonceUsed, OutOfMoney, Reject, Truncate, Hang, Slow}
+// Kinds that concern the receipt of a message which the gateway takes, not the answer to a call.
+const (
+	ReceiptLate          FaultKind = "receipt_late"          // one to four hours late
+	ReceiptTwice         FaultKind = "receipt_twice"         // once more within ten minutes
+	ReceiptLost          FaultKind = "receipt_lost"          // never; a query knows all the same
+	ReceiptContradictory FaultKind = "receipt_contradictory" // a second one within ten minutes says the opposite; a query agrees with the first
+	ReceiptStranger      FaultKind = "receipt_stranger"      // beside its own, one for a message that this customer never sent
+	ReceiptEarly         FaultKind = "receipt_early"         // before the answer to the call that sent the message
+)
+
+var (
+	receiptKinds = []FaultKind{ReceiptLate, ReceiptTwice, ReceiptLost, ReceiptContradictory, ReceiptStranger, ReceiptEarly}
+	faultKinds   = append([]FaultKind{LoseReply, LoseRequest, HTTP502, HTML, Throttle, NonceUsed, OutOfMoney, Reject, Truncate, Hang, Slow, Down}, receiptKinds...)
+)
+
+func (k FaultKind) ofReceipts() bool { return slices.Contains(receiptKinds, k) }
 
 // Fault is a standing order to misbehave.
 type Fault struct {
@@ -40,6 +56,9 @@ type Fault struct {
 	Count   int           // ends after so many hits; 0: never
 	Delay   time.Duration // real time, for Slow
 	Carried bool          // accept the message first, also for the kinds that would not
+	For     time.Duration // simulated time after which it ends; 0: never
+
+	until time.Time
 }
 
 // Check reports what is wrong with a fault.
@@ -51,8 +70,10 @@ func (f Fault) Check() error {
 		return fmt.Errorf("unknown gateway %q", f.Gateway)
 	case f.API != "" && !f.known():
 		return fmt.Errorf("unknown api %q", f.API)
-	case f.Rate < 0 || f.Rate > 1 || f.Count < 0 || f.Delay < 0:
-		return fmt.Errorf("rate is from 0 to 1, count and delay are not negative")
+	case f.API != "" && f.Kind.ofReceipts():
+		return fmt.Errorf("%s concerns receipts, not the calls of an api: leave out %q", f.Kind, f.API)
+	case f.Rate < 0 || f.Rate > 1 || f.Count < 0 || f.Delay < 0 || f.For < 0:
+		return fmt.Errorf("rate is from 0 to 1, count, delay and for are not negative")
 	}
 	return nil
 }
@@ -86,17 +107,34 @@ func newFaults(seed uint64) faults {
 	return faults{mu: &sync.Mutex{}, rng: rand.New(rand.NewPCG(seed, 0x5357))}
 }
 
-func (f *faults) pick(gateway, api string) Fault {
+// pick finds the fault of a call. A call of the registry is hit by what names it, and by a gateway that is down.
+func (f *faults) pick(gateway, api string, now time.Time) Fault {
+	aside := slices.Contains(registryCalls, api)
+	return f.choose(now, !aside, func(s Fault) bool {
+		all := s.API == "" && (!aside || s.Kind == Down)
+		return !s.Kind.ofReceipts() && (s.Gateway == "" || s.Gateway == gateway) && (all || s.API != "" && s.API == api)
+	})
+}
+
+// pickReceipt finds the fault of the receipt of a message just taken.
+func (f *faults) pickReceipt(gateway string, now time.Time) FaultKind {
+	return f.choose(now, true, func(s Fault) bool {
+		return s.Kind.ofReceipts() && (s.Gateway == "" || s.Gateway == gateway)
+	}).Kind
+}
+
+// choose takes a one-shot that fits, if those count, or the first standing fault that fits and that its rate lets through.
+func (f *faults) choose(now time.Time, oneShots bool, fits func(Fault) bool) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	aside := slices.Contains(registryCalls, api)
-	if len(f.next) > 0 && !aside {
-		kind := f.next[0]
-		f.next = f.next[1:]
+	if i := slices.IndexFunc(f.next, func(k FaultKind) bool { return fits(Fault{Kind: k}) }); oneShots && i >= 0 {
+		kind := f.next[i]
+		f.next = slices.Delete(f.next, i, i+1)
 		return Fault{Kind: kind}
 	}
+	f.standing = slices.DeleteFunc(f.standing, func(s Fault) bool { return !s.until.IsZero() && !now.Before(s.until) })
 	for i, s := range f.standing {
-		if s.API == "" && aside || s.Gateway != "" && s.Gateway != gateway || s.API != "" && s.API != api || s.Rate > 0 && f.rng.Float64() >= s.Rate {
+		if !fits(s) || s.Rate > 0 && f.rng.Float64() >= s.Rate {
 			continue
 		}
 		if s.Count > 0 {
@@ -110,7 +148,7 @@ func (f *faults) pick(gateway, api string) Fault {
 	return Fault{}
 }
 
-// Next makes the next call that concerns a message go wrong in this way.
+// Next makes the next call that concerns a message, or the next receipt, go wrong in this way.
 func (g *Gateway) Next(k FaultKind) {
 	g.faults.mu.Lock()
 	defer g.faults.mu.Unlock()
@@ -119,6 +157,9 @@ func (g *Gateway) Next(k FaultKind) {
 
 // SetFault adds a standing fault; of several that fit a call, the first that its rate lets through is used.
 func (g *Gateway) SetFault(f Fault) {
+	if f.For > 0 {
+		f.until = g.cfg.Now().Add(f.For)
+	}
 	g.faults.mu.Lock()
 	defer g.faults.mu.Unlock()
 	g.faults.standing = append(g.faults.standing, f)
@@ -132,6 +173,7 @@ func (g *Gateway) ClearFaults() {
 }
 
 const (
+	page503 = "<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n</html>\r\n"
 	page502 = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n"
 	pageOdd = "<!DOCTYPE html><html><head><title>Maintenance</title></head><body>Service is being upgraded.</body></html>"
 )
@@ -141,6 +183,7 @@ func (g *Gateway) misbehave(w http.ResponseWriter, r *http.Request, v *vendor, f
 	var a answer
 	if f.carried() {
 		a = do()
+		g.awaitEarly(r.Context())
 	}
 	switch f.Kind {
 	case LoseReply, LoseRequest:
@@ -150,6 +193,9 @@ func (g *Gateway) misbehave(w http.ResponseWriter, r *http.Request, v *vendor, f
 		panic(http.ErrAbortHandler)
 	case HTTP502:
 		write(w, http.StatusBadGateway, "text/html", []byte(page502))
+		return
+	case Down:
+		write(w, http.StatusServiceUnavailable, "text/html", []byte(page503))
 		return
 	case HTML:
 		write(w, http.StatusOK, "text/html; charset=utf-8", []byte(pageOdd))

@@ -89,7 +89,8 @@ type Gateway struct {
 	byPhone  map[string][]*message
 	nonces   nonces
 	receipts []*receipt
-	accepted uint64 // calls of SendSms that succeeded
+	early    []chan struct{} // closed once a receipt that precedes an answer was pushed
+	accepted uint64          // calls of SendSms that succeeded
 	registry Registry
 }
 

@@ -93,7 +93,7 @@ func (g *Gateway) serveMAS(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	g.misbehave(w, r, vendors["mas"], g.faults.pick("mas", api), func() answer { return g.callMAS(r, api, body) })
+	g.misbehave(w, r, vendors["mas"], g.faults.pick("mas", api, g.cfg.Now()), func() answer { return g.callMAS(r, api, body) })
 }
 
 func (g *Gateway) callMAS(r *http.Request, api string, body []byte) answer {

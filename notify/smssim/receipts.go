@@ -24,6 +24,7 @@ type receipt struct {
 	at    time.Time
 	m     *message
 	tries int
+	early chan struct{} // what the answer to the send waits for, until the first push
 }
 
 // plan decides when, and how often, a message's receipt is pushed. The caller holds mu.
@@ -32,7 +33,16 @@ func (g *Gateway) plan(m *message, rng *rand.Rand) {
 		return
 	}
 	lost, late, twice := rng.Float64() < g.cfg.LostReceipts, rng.Float64() < g.cfg.LateReceipts, rng.Float64() < g.cfg.TwiceReceipts
-	if lost || len(g.receipts) >= g.cfg.ReceiptQueue {
+	if len(g.receipts) >= g.cfg.ReceiptQueue {
+		return
+	}
+	kind := g.faults.pickReceipt(m.Gateway, m.At)
+	late, twice, lost = late || kind == ReceiptLate, twice || kind == ReceiptTwice, lost || kind == ReceiptLost
+	if kind == ReceiptEarly {
+		g.planEarly(m)
+		return
+	}
+	if lost {
 		return
 	}
 	at := m.settled
@@ -42,6 +52,14 @@ func (g *Gateway) plan(m *message, rng *rand.Rand) {
 	g.receipts = append(g.receipts, &receipt{at: at, m: m})
 	if twice {
 		g.receipts = append(g.receipts, &receipt{at: at.Add(time.Duration(rng.IntN(600)) * time.Second), m: m})
+	}
+	if kind == ReceiptContradictory || kind == ReceiptStranger {
+		after := at.Add(time.Duration(1+rng.IntN(600)) * time.Second)
+		other := m.contradicted(after)
+		if kind == ReceiptStranger {
+			other = m.stranger(rng)
+		}
+		g.receipts = append(g.receipts, &receipt{at: after, m: other})
 	}
 }
 
@@ -85,14 +103,12 @@ func (g *Gateway) due() []*receipt {
 
 // settle puts back what was not received, until its tries are used up.
 func (g *Gateway) settle(batch []*receipt, again []time.Duration, received bool) {
-	if received {
-		return
-	}
 	now := g.cfg.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, r := range batch {
-		if r.tries < len(again) {
+		g.precede(r)
+		if !received && r.tries < len(again) {
 			r.at = now.Add(again[r.tries])
 			r.tries++
 			g.receipts = append(g.receipts, r)

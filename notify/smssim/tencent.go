@@ -81,7 +81,7 @@ func (g *Gateway) serveTencent(w http.ResponseWriter, r *http.Request) {
 	}
 	pause(r.Context(), g.cfg.Latency)
 	action := r.Header.Get("X-TC-Action")
-	g.misbehave(w, r, vendors["tencent"], g.faults.pick("tencent", action), func() answer { return g.callTencent(r, action, body) })
+	g.misbehave(w, r, vendors["tencent"], g.faults.pick("tencent", action, g.cfg.Now()), func() answer { return g.callTencent(r, action, body) })
 }
 
 func (g *Gateway) callTencent(r *http.Request, action string, body []byte) answer {
