@@ -389,7 +389,7 @@ func (a *app) calls() *notify.Calls {
 // console makes the clerks' pages.
 func (a *app) console() http.Handler {
 	return console.New(console.Parts{Staff: a.staff, Service: a.service, Timeline: a.timeline, Hints: a.hints,
-		History: tracking.NewHistory(a.db, a.clock, tracking.HistoryOptions{}), Messages: notify.NewReader(a.db), Uploads: a.uploads, Residents: a.pages, Proxies: a.cfg.TrustedProxies, Refusals: notify.NewRefusals(a.db, a.vault),
+		History: tracking.NewHistory(a.db, a.clock, tracking.HistoryOptions{}), Messages: notify.NewReader(a.db), Uploads: a.uploads, Residents: a.pages, Calls: a.calls(), Proxies: a.cfg.TrustedProxies, Refusals: notify.NewRefusals(a.db, a.vault),
 		Webhooks: a.hooks,
 		Texts:    console.Texts{Gateways: a.gateways, Signatures: a.cfg.signatures(), Passwords: a.cfg.EMS.DeliveryPassword, Registrations: a.registrations},
 		Labels:   a.orderer, Press: a.press, Biller: a.ems, Clock: a.clock, Log: a.log})

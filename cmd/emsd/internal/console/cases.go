@@ -15,19 +15,12 @@ import (
 func (c *Console) casePages() []page {
 	return []page{
 		at("GET /console/cases", staff.ReadCases, c.cases),
-		at("GET /console/calls", staff.ReadCases, c.calls),
 		at("GET /console/cases/{id}", staff.ReadCases, c.caseShow),
 		at("POST /console/cases/{id}/take", staff.WorkCases, c.caseTake),
 		at("POST /console/cases/{id}/hand-over", staff.WorkCases, c.caseHandOver),
 		at("POST /console/cases/{id}/release", staff.WorkCases, c.caseRelease),
 		at("POST /console/cases/{id}/close", staff.WorkCases, c.caseClose),
 	}
-}
-
-// calls leads to those whom no message reached, which is whom to telephone; names and numbers are shown on the page of the
-// delivery, with a reason.
-func (c *Console) calls(v *visit) error {
-	return v.redirect("/console/cases?"+url.Values{"kind": {string(courier.CaseSMSFailed)}}.Encode(), "")
 }
 
 // A casesPage is the worklist by a filter.

@@ -66,6 +66,7 @@ type Parts struct {
 	Messages  *notify.Reader
 	Uploads   *intake.Uploads
 	Residents *resident.Pages
+	Calls     *notify.Calls
 	Refusals  *notify.Refusals
 	Labels    *courier.Orderer
 	Press     *sheet.Fonts
@@ -117,6 +118,7 @@ func (c *Console) pages() []page {
 		c.returnPages(),
 		c.casePages(),
 		c.feePages(),
+		c.callPages(),
 		c.importPages(),
 		c.settingsPages(),
 		c.auditPages(),

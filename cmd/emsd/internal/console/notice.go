@@ -5,6 +5,7 @@ package console
 var notices = map[string]string{
 	"signed_out":            "您已退出。",
 	"password_changed":      "密码已更改，您在其他浏览器上的登录已全部退出。",
+	"called":                "通话结果已登记。",
 	"saved":                 "已保存。",
 	"user_disabled":         "该用户已停用，其登录已全部退出。",
 	"user_enabled":          "该用户已恢复。",

@@ -44,6 +44,14 @@ var words = template.FuncMap{
 	"sentence":     func(rule string) string { return courier.Sentences[rule] },
 	"dashIfNone":   func(s string) string { return orDash(s) },
 
+	"callOutcome": func(value string) string {
+		for _, o := range callOutcomes {
+			if o.Value == value {
+				return o.Title
+			}
+		}
+		return value
+	},
 	"upload":      func(state string) string { return known(uploadWords, state) },
 	"stationKind": func(kind string) string { return known(stationWords, kind) },
 	"stationKinds": func() []string {
