@@ -61,6 +61,7 @@ func serve(ctx context.Context, f flags, stdout io.Writer) error {
 	mux := http.NewServeMux()
 	mux.Handle("/sim/", ems.ControlHandler())
 	mux.HandleFunc("POST /sim/registry", setRegistry(sms))
+	mux.HandleFunc("POST /sim/reply", sendReply(sms))
 	for _, prefix := range []string{smssim.PrefixAliyun, smssim.PrefixTencent, smssim.PrefixMAS} {
 		mux.Handle(prefix, sms)
 	}
@@ -114,6 +115,27 @@ func setRegistry(sms *smssim.Gateway) http.HandlerFunc {
 		}
 		sms.SetRegistry(registry)
 		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// sendReply answers by SMS as a resident would: {"gateway":"aliyun","phone":"13900000001","text":"TD"}.
+func sendReply(sms *smssim.Gateway) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var in struct{ Gateway, Phone, Text string }
+		dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&in); err != nil {
+			http.Error(w, "reply: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		switch err := sms.Reply(r.Context(), in.Gateway, in.Phone, in.Text); {
+		case errors.Is(err, smssim.ErrReply):
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusBadGateway)
+		default:
+			w.WriteHeader(http.StatusNoContent)
+		}
 	}
 }
 

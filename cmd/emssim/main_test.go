@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"strings"
@@ -194,5 +195,28 @@ func TestTemplatesListTheirVariables(t *testing.T) {
 	f, _, done := parse([]string{"--aliyun-template", "SMS_1=name,no", "--aliyun-template", "SMS_2=no"}, io.Discard, io.Discard)
 	if done || len(f.AliyunTemplate) != 2 || strings.Join(f.AliyunTemplate["SMS_1"], " ") != "name no" || len(f.AliyunTemplate["SMS_2"]) != 1 {
 		t.Errorf("templates %v", f.AliyunTemplate)
+	}
+}
+
+func TestAReplyReachesTheDaemonsAddress(t *testing.T) {
+	t.Parallel()
+	paths := make(chan string, 1)
+	daemon := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { paths <- r.URL.Path }))
+	defer daemon.Close()
+	address := start(t, "--mas-receipt-to", daemon.URL+"/sms/mas/receipts/s3cret")
+	if code, body := send(t, "POST", address+"/sim/reply", `{"gateway":"mas","phone":"13900000001","text":"TD"}`); code != 204 {
+		t.Fatalf("reply = %d %s", code, body)
+	}
+	if got := <-paths; got != "/sms/mas/replies/s3cret" {
+		t.Errorf("posted to %s", got)
+	}
+	for _, body := range []string{`{"gateway":"aliyun","phone":"13900000001","text":"TD"}`, `{"gateway":"mas","phone":"13900000001"}`, `{"colour":"red"}`} {
+		if code, _ := send(t, "POST", address+"/sim/reply", body); code != 400 {
+			t.Errorf("%s = %d", body, code)
+		}
+	}
+	daemon.Close()
+	if code, _ := send(t, "POST", address+"/sim/reply", `{"gateway":"mas","phone":"13900000001","text":"TD"}`); code != 502 {
+		t.Errorf("nobody listens: %d", code)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -92,6 +93,8 @@ type Gateway struct {
 	early    []chan struct{} // closed once a receipt that precedes an answer was pushed
 	accepted uint64          // calls of SendSms that succeeded
 	registry Registry
+
+	sequence atomic.Uint64 // of replies
 }
 
 // New returns a gateway that has taken no message yet.

@@ -15,11 +15,12 @@ type vendor struct {
 	throttled func(http.Header)           // what goes along with Throttle, if anything
 	apis      []string                    // that a fault may name
 
-	batch   int                                  // most reports in one call
-	again   []time.Duration                      // simulated time to the next call after a failed one, then never again
-	report  func(*Gateway, []*receipt) []byte    // the body of a call
-	heard   func(answer []byte) bool             // whether the receiver's answer counts
-	address func(cfg *Config) (receiptTo string) // where reports go; empty: nowhere
+	batch   int                                         // most reports in one call
+	again   []time.Duration                             // simulated time to the next call after a failed one, then never again
+	report  func(*Gateway, []*receipt) []byte           // the body of a call
+	heard   func(answer []byte) bool                    // whether the receiver's answer counts
+	uplink  func(g *Gateway, phone, text string) []byte // the body that passes a reply on
+	address func(cfg *Config) (receiptTo string)        // where reports go; empty: nowhere
 }
 
 var vendors map[string]*vendor
@@ -43,7 +44,7 @@ func init() { // the methods reach the table through faults, so it cannot be ini
 			throttled: func(h http.Header) { h.Set("X-Ratelimit-User", "Limit:100,Remain:0,TimeLeft:500") },
 			apis:      []string{"SendSms", "QuerySendDetails", "GetSmsTemplate", "GetSmsSign"},
 			batch:     20, again: []time.Duration{time.Minute, 5 * time.Minute, 10 * time.Minute}, // A.8
-			report: (*Gateway).reportAliyun, heard: heardAliyun,
+			report: (*Gateway).reportAliyun, heard: heardAliyun, uplink: (*Gateway).uplinkAliyun,
 			address: func(cfg *Config) string { return cfg.ReceiptTo },
 		},
 		"tencent": {
@@ -58,7 +59,7 @@ func init() { // the methods reach the table through faults, so it cannot be ini
 			},
 			apis:  []string{"SendSms", "PullSmsSendStatusByPhoneNumber", "DescribeSmsTemplateList", "DescribeSmsSignList"},
 			batch: 100, again: []time.Duration{time.Minute, 5 * time.Minute}, // twice (B.4); when is not known
-			report: (*Gateway).reportTencent, heard: heardTencent,
+			report: (*Gateway).reportTencent, heard: heardTencent, uplink: (*Gateway).uplinkTencent,
 			address: func(cfg *Config) string { return cfg.Tencent.ReceiptTo },
 		},
 		"mas": {
@@ -71,7 +72,7 @@ func init() { // the methods reach the table through faults, so it cannot be ini
 			},
 			apis:   []string{"tmpsubmit", "norsubmit", "submit", "report"},
 			batch:  1, // one number a call (C.4); repeats are not documented
-			report: (*Gateway).reportMAS, heard: func([]byte) bool { return true },
+			report: (*Gateway).reportMAS, heard: func([]byte) bool { return true }, uplink: (*Gateway).uplinkMAS,
 			address: func(cfg *Config) string { return cfg.MAS.ReceiptTo },
 		},
 	}
