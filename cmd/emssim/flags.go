@@ -41,6 +41,8 @@ type flags struct {
 	AliyunAccessKeySecret string              `name:"aliyun-access-key-secret" help:"The SMS account's secret." default:"${keysecret}" env:"EMSSIM_ALIYUN_ACCESS_KEY_SECRET"`
 	AliyunSignName        string              `name:"aliyun-sign-name" help:"The approved signature." default:"${sign}"`
 	AliyunTemplate        map[string][]string `name:"aliyun-template" help:"An approved template with its variables, comma separated; without any, every template is known." placeholder:"SMS_1=name,no" mapsep:"none"`
+	AliyunMinuteLimit     int                 `name:"aliyun-minute-limit" help:"Messages per template and number in a minute of the clock; 0: any." default:"0"`
+	AliyunHourlyLimit     int                 `name:"aliyun-hourly-limit" help:"Messages per template and number in an hour of the clock; 0: any." default:"0"`
 	AliyunDailyLimit      int                 `name:"aliyun-daily-limit" help:"Messages per template and number in 24 hours." default:"50"`
 	ReceiptTo             string              `help:"Address that Aliyun's receipts are pushed to." placeholder:"URL"`
 
@@ -49,6 +51,7 @@ type flags struct {
 	TencentAppID         string         `name:"tencent-app-id" help:"The application." default:"${tencentapp}"`
 	TencentTemplate      map[string]int `help:"An approved template with the number of its variables; without any, every template is known." placeholder:"1110=2"`
 	TencentVariableLimit int            `help:"Most characters of a variable." default:"6"`
+	TencentHourlyLimit   int            `help:"Messages per number in an hour; 0: any." default:"0"`
 	TencentDailyLimit    int            `help:"Messages per number and calendar day." default:"10"`
 	TencentEcho          bool           `help:"Bring SessionContext back in callbacks and queries, as support switches on."`
 	TencentTopLevel      bool           `help:"Refuse a message under Response.Error instead of in the entry of its number."`
@@ -132,10 +135,12 @@ func (f flags) carrier(k clock) emssim.Config {
 func (f flags) gateway(k clock) smssim.Config {
 	return smssim.Config{
 		AccessKeyID: f.AliyunAccessKeyID, AccessKeySecret: f.AliyunAccessKeySecret, SignName: f.AliyunSignName,
-		Templates: f.AliyunTemplate, DailyLimit: f.AliyunDailyLimit, Now: k.now, Seed: f.Seed, Latency: f.Latency,
+		Templates: f.AliyunTemplate, MinuteLimit: f.AliyunMinuteLimit, HourlyLimit: f.AliyunHourlyLimit, DailyLimit: f.AliyunDailyLimit,
+		Now: k.now, Seed: f.Seed, Latency: f.Latency,
 		ReceiptTo: f.ReceiptTo, Undelivered: f.share(0.02), LateReceipts: f.share(0.03), TwiceReceipts: f.share(0.05), LostReceipts: f.share(0.03),
 		Tencent: smssim.Tencent{SecretID: f.TencentSecretID, SecretKey: f.TencentSecretKey, AppID: f.TencentAppID, Templates: f.TencentTemplate,
-			VariableLimit: f.TencentVariableLimit, Echo: f.TencentEcho, TopLevel: f.TencentTopLevel, DailyLimit: f.TencentDailyLimit, ReceiptTo: f.TencentReceiptTo},
+			VariableLimit: f.TencentVariableLimit, Echo: f.TencentEcho, TopLevel: f.TencentTopLevel,
+			HourlyLimit: f.TencentHourlyLimit, DailyLimit: f.TencentDailyLimit, ReceiptTo: f.TencentReceiptTo},
 		MAS: smssim.MAS{ECName: f.MasECName, APID: f.MasAPID, SecretKey: f.MasSecretKey, Sign: f.MasSign, Templates: f.MasTemplate,
 			WantSecret: f.MasWantSecret, Misspelt: f.MasMisspelt, Wrapped: f.MasWrapped, ReceiptTo: f.MasReceiptTo},
 	}

@@ -136,8 +136,8 @@ func (g *Gateway) sendSms(p url.Values) answer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, phone := range phones {
-		if g.sentToday(phone, template, now) >= g.cfg.DailyLimit {
-			return failure(http.StatusOK, "isv.BUSINESS_LIMIT_CONTROL", fmt.Sprintf("触发天级流控Permits:%d", g.cfg.DailyLimit))
+		if window, limit := g.aliyunLimits(phone, template, now); limit > 0 {
+			return failure(http.StatusOK, "isv.BUSINESS_LIMIT_CONTROL", fmt.Sprintf("触发%s级流控Permits:%d", window, limit))
 		}
 	}
 	g.accepted++
@@ -207,15 +207,29 @@ func (g *Gateway) checkTemplate(p url.Values) (map[string]string, answer) {
 	return params, answer{}
 }
 
-// sentToday counts the template's messages to a number in the last 24 hours. The caller holds mu.
-func (g *Gateway) sentToday(phone, template string, now time.Time) int {
-	n := 0
-	for _, m := range g.byPhone[phone] {
-		if m.Gateway == "aliyun" && m.Template == template && now.Sub(m.At) < 24*time.Hour {
-			n++
+// aliyunLimits names the window in which a number has had its fill of a template, with the limit; minutes and hours are the
+// clock's, a day is 24 hours (A.9). The caller holds mu.
+func (g *Gateway) aliyunLimits(phone, template string, now time.Time) (window string, limit int) {
+	for _, w := range []struct {
+		name  string
+		limit int
+		since time.Time // Beijing's hours begin when UTC's do
+	}{
+		{"分钟", g.cfg.MinuteLimit, now.Truncate(time.Minute)},
+		{"小时", g.cfg.HourlyLimit, now.Truncate(time.Hour)},
+		{"天", g.cfg.DailyLimit, now.Add(1 - 24*time.Hour)},
+	} {
+		n := 0
+		for _, m := range g.byPhone[phone] {
+			if m.Gateway == "aliyun" && m.Template == template && !m.At.Before(w.since) {
+				n++
+			}
+		}
+		if w.limit > 0 && n >= w.limit {
+			return w.name, w.limit
 		}
 	}
-	return n
+	return "", 0
 }
 
 // text is what a phone would show; the wording of templates is not known here, so the variables stand in order.

@@ -42,10 +42,12 @@ type Config struct {
 	Wall func() time.Time // real clock, for signatures: dates and nonces; time.Now
 	Seed uint64           // fixes delays and which messages a share hits
 
-	DailyLimit int           // per template and number in 24 hours; 50
-	QueryLag   time.Duration // simulated time until QuerySendDetails shows a message
-	Latency    time.Duration // real time that every call takes
-	Hang       time.Duration // real time that a hung call is held; 30 s
+	MinuteLimit int           // per template and number in a minute of the clock; none
+	HourlyLimit int           // per template and number in an hour of the clock; none
+	DailyLimit  int           // per template and number in 24 hours; 50
+	QueryLag    time.Duration // simulated time until QuerySendDetails shows a message
+	Latency     time.Duration // real time that every call takes
+	Hang        time.Duration // real time that a hung call is held; 30 s
 
 	ReceiptTo     string  // address for SmsReport; empty: no receipts are pushed
 	Undelivered   float64 // share of messages that the carrier reports as failed

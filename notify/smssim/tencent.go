@@ -36,6 +36,7 @@ type Tencent struct {
 	VariableLimit int  // most characters of a variable; 6
 	Echo          bool // support has switched on SessionContext in callbacks and pulls
 	TopLevel      bool // refuse under Response.Error what is otherwise refused in the entry of the number
+	HourlyLimit   int  // messages per number in an hour; none
 	DailyLimit    int  // messages per number and calendar day; 10
 	ReceiptTo     string
 }
@@ -241,7 +242,7 @@ func (g *Gateway) tencentRefuses(phone, template string, params []string, now ti
 			return "InvalidParameterValue.ProhibitedUseUrlInTemplateParameter"
 		}
 	}
-	content, today := g.text(template, numbered(params)), 0
+	content, today, lately := g.text(template, numbered(params)), 0, 0
 	for _, m := range g.byPhone[phone] {
 		if m.Gateway != "tencent" {
 			continue
@@ -252,6 +253,12 @@ func (g *Gateway) tencentRefuses(phone, template string, params []string, now ti
 		if m.At.In(beijing).Format(time.DateOnly) == now.In(beijing).Format(time.DateOnly) {
 			today++
 		}
+		if now.Sub(m.At) < time.Hour {
+			lately++
+		}
+	}
+	if limit := g.cfg.Tencent.HourlyLimit; limit > 0 && lately >= limit {
+		return "LimitExceeded.PhoneNumberOneHourLimit"
 	}
 	if today >= g.cfg.Tencent.DailyLimit {
 		return "LimitExceeded.PhoneNumberDailyLimit"
