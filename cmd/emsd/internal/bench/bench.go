@@ -65,6 +65,8 @@ type Sizes struct {
 	NewsSeconds float64 // that events come in to be told
 	Feed        int     // events that a reader reads
 	HookSeconds float64 // that events come for webhooks
+
+	ReceiptSeconds float64 // that receipts are pushed
 }
 
 // Full is what docs/benchmarks.md is made of; it takes some minutes.
@@ -73,7 +75,7 @@ func Full() Sizes {
 		Rows: []int{10_000, 1_000_000, 5_000_000}, Claims: 50, Due: 100_000, Crowd: 1024,
 		Crowds: []int{64, 256, 1024}, SlowSeconds: 6, DueSeconds: 15, IdleSeconds: 20,
 		Active: 1_000_000, PlanSeconds: 60, PlanTick: 10, OldRows: 1_000_000, Million: 1_000_000, Permits: 20_000, Payments: 400,
-		Messages: 20_000, NewsSeconds: 15, Feed: 100_000, HookSeconds: 15}
+		Messages: 20_000, NewsSeconds: 15, Feed: 100_000, HookSeconds: 15, ReceiptSeconds: 10}
 }
 
 // Quick shows within a minute whether something is badly wrong.
@@ -82,7 +84,7 @@ func Quick() Sizes {
 		Rows: []int{10_000, 100_000}, Claims: 30, Due: 10_000, Crowd: 1024,
 		Crowds: []int{64, 1024}, SlowSeconds: 2, DueSeconds: 3, IdleSeconds: 4,
 		Active: 100_000, PlanSeconds: 6, PlanTick: 1, OldRows: 50_000, Permits: 2_000, Payments: 50,
-		Messages: 4_000, NewsSeconds: 3, Feed: 20_000, HookSeconds: 2}
+		Messages: 4_000, NewsSeconds: 3, Feed: 20_000, HookSeconds: 2, ReceiptSeconds: 2}
 }
 
 // runTimeout bounds one measured run, so that a hanging one fails and says which.
@@ -122,6 +124,7 @@ var measurements = []measurement{
 	{"send", []string{"M1"}, "sending messages beside the floor", (*bench).measureSends},
 	{"news", []string{"M2"}, "from an event to the gateway", (*bench).measureNews},
 	{"feed", []string{"F1"}, "reading the feed", (*bench).measureFeed},
+	{"receipts", []string{"R1"}, "answering receipts that are pushed", (*bench).measureReceipts},
 	{"webhooks", []string{"W1"}, "webhooks while some subscribers hang", (*bench).measureWebhooks},
 	{"console", []string{"C1"}, "the console's pages", (*bench).measureConsole},
 	{"snapshot", []string{"P6"}, "polling while an old snapshot is held", (*bench).measureSnapshot},

@@ -27,7 +27,7 @@ const session = "-c random_page_cost=1.1 -c TimeZone=UTC"
 // tiny measures everything, and little of it.
 var tiny = Sizes{Rounds: 1, Polls: 600, Orders: 600, Snapshot: 600, Pairs: 1, Young: 600, Starts: 1, Rows: []int{600, 6000}, Claims: 3, Due: 600,
 	Crowd: 128, Crowds: []int{64}, SlowSeconds: 1, DueSeconds: 0.5, Active: 20_000, PlanSeconds: 1.5, PlanTick: 0.2, OldRows: 600, Million: 600, Permits: 600, Payments: 5,
-	Messages: 400, NewsSeconds: 0.2, Feed: 2000, HookSeconds: 0.2}
+	Messages: 400, NewsSeconds: 0.2, Feed: 2000, HookSeconds: 0.2, ReceiptSeconds: 0.2}
 
 func TestEveryMeasurementRuns(t *testing.T) {
 	t.Parallel()
@@ -45,7 +45,7 @@ func TestEveryMeasurementRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log(page.String())
-	for _, id := range []string{"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "S1", "S2", "S3", "S4", "S5", "S6", "A1", "A2", "A3", "M1", "M2", "F1", "W1"} {
+	for _, id := range []string{"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "S1", "S2", "S3", "S4", "S5", "S6", "A1", "A2", "A3", "M1", "M2", "F1", "R1", "W1"} {
 		if !strings.Contains(page.String(), "\n| "+id+" |") {
 			t.Errorf("the report has no row for %s", id)
 		}

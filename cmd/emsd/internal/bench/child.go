@@ -86,6 +86,7 @@ var kinds = map[string]func(context.Context, task, *meter) error{
 	"news":            newsProduct,
 	"feed":            feedProduct,
 	"latency-floor":   latencyFloor,
+	"receipts":        receiptProduct,
 	"webhooks":        webhookProduct,
 }
 
