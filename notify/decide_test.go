@@ -116,6 +116,11 @@ func TestDecide(t *testing.T) {
 		// Opting out.
 		{name: "opted out", m: Held, status: courier.Held, out: true, now: noon, want: OptedOut},
 		{name: "opted out at night", m: Held, status: courier.Held, out: true, now: at(0, 23, 0), want: OptedOut},
+		{name: "opted out, courier at the door", m: OutForDelivery, status: courier.OutForDelivery, out: true, now: noon, want: OptedOut},
+
+		// Refused at the door: nobody comes again.
+		{name: "refused at the door", m: AttemptFailed, status: courier.AttemptFailed, vars: Vars{Attempt: "refused"}, now: noon, want: Declined},
+		{name: "absent at the door", m: AttemptFailed, status: courier.AttemptFailed, vars: Vars{Attempt: "absent"}, now: noon, want: Send},
 
 		// Quiet hours 21:00 to 08:00, both bounds.
 		{name: "20:59", m: HandedOver, status: courier.InTransit, now: at(0, 20, 59), want: Send},
@@ -131,6 +136,8 @@ func TestDecide(t *testing.T) {
 		{name: "door 07:00", m: OutForDelivery, status: courier.OutForDelivery, event: at(0, 6, 50), now: at(0, 7, 0), want: Send},
 		{name: "door 21:59", m: OutForDelivery, status: courier.OutForDelivery, event: at(0, 21, 50), now: at(0, 21, 59), want: Send},
 		{name: "door 22:00", m: OutForDelivery, status: courier.OutForDelivery, event: at(0, 21, 50), now: at(0, 22, 0), want: Hold, until: at(1, 7, 0)},
+		{name: "door 21:30 is of the courier alone, not of a failure", m: AttemptFailed, status: courier.AttemptFailed, event: at(0, 21, 10), now: at(0, 21, 30), want: Hold, until: at(1, 8, 0)},
+		{name: "door 21:30 is of the courier alone, not of a deadline", m: Held, status: courier.Held, event: at(0, 21, 10), now: at(0, 21, 30), want: Hold, until: at(1, 8, 0)},
 		{name: "door without exception", policy: &noDoor, m: OutForDelivery, status: courier.OutForDelivery, event: at(0, 21, 10), now: at(0, 21, 30), want: Hold, until: at(1, 8, 0)},
 
 		// Too late to be of use, both sides of the bound.
@@ -145,6 +152,10 @@ func TestDecide(t *testing.T) {
 		{name: "held on its last day", m: Held, status: courier.Held, vars: Vars{HeldUntil: "2026-11-30"}, now: at(7, 20, 59), want: Send},
 		{name: "held, last day over", m: Held, status: courier.Held, vars: Vars{HeldUntil: "2026-11-30"}, now: at(8, 0, 0), want: TooLate},
 		{name: "held, last day unknown", m: Held, status: courier.Held, now: at(3, 12, 0), want: TooLate},
+		{name: "released in the morning, still of use", m: AttemptFailed, status: courier.AttemptFailed, event: at(0, 20, 50), now: at(1, 8, 0), want: Send},
+		{name: "released in the morning, last day over", m: Held, status: courier.Held, vars: Vars{HeldUntil: "2026-11-23"}, event: at(0, 21, 10), now: at(1, 8, 0), want: TooLate},
+		{name: "released in the morning, out since", m: HandedOver, status: courier.OutForDelivery, event: at(0, 21, 10), now: at(1, 8, 0), want: Merge},
+		{name: "released in the morning, paid at night", m: PaymentDue, status: courier.Approved, event: at(0, 21, 10), now: at(1, 8, 0), want: Merge},
 		{name: "stale and late is stale", m: OutForDelivery, status: courier.Delivered, now: at(9, 0, 0), want: Merge},
 
 		// An applicant who is about to pay needs no reminder.
