@@ -157,6 +157,7 @@ func TestTwoWhoEditAtOnceDoNotOverwriteEachOther(t *testing.T) {
 	d := start(t, setup{})
 	v := d.accept(permit(1))
 	path := "/v1/deliveries/" + id(v)
+	until(t, 10*time.Second, "the message about its payment is told", func() bool { told, _ := d.view(id(v))["messages"].([]any); return len(told) > 0 })
 	seen := d.call("clerk", "GET", path, nil)
 	tag := seen.header.Get("ETag")
 	if !strings.HasPrefix(tag, `"1-`) {

@@ -63,6 +63,10 @@ func chainOnce(ctx context.Context, db *sqlx.DB) (int, error) {
 		return 0, err
 	}
 	defer tx.Rollback() // after a commit it does nothing
+	// First the end of the chain, then the queue: of two daemons the one that read later must not write first.
+	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(chainLock)); err != nil {
+		return 0, fmt.Errorf("take the end of the audit chain: %w", err)
+	}
 	entries, err := unqueue(ctx, tx)
 	if err != nil || len(entries) == 0 {
 		return 0, err
@@ -73,7 +77,7 @@ func chainOnce(ctx context.Context, db *sqlx.DB) (int, error) {
 	return len(entries), tx.Commit()
 }
 
-// unqueue takes a page off the queue. Another daemon that does the same waits or goes without.
+// unqueue takes a page off the queue.
 func unqueue(ctx context.Context, tx *sqlx.Tx) ([]Entry, error) {
 	var rows []struct {
 		ID     int64     `db:"id"`
@@ -85,7 +89,7 @@ func unqueue(ctx context.Context, tx *sqlx.Tx) ([]Entry, error) {
 	}
 	err := tx.SelectContext(ctx, &rows, `
 		WITH page AS (
-			SELECT id FROM audit_queue ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+			SELECT id FROM audit_queue ORDER BY id LIMIT $1 FOR UPDATE
 		), taken AS (
 			DELETE FROM audit_queue q USING page WHERE q.id = page.id
 			RETURNING q.id, q.at, q.actor, q.action, q.object, q.detail::text AS detail
