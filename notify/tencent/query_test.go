@@ -3,6 +3,7 @@ package tencent
 import (
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,17 +15,30 @@ import (
 	"github.com/google/uuid"
 )
 
-// clock is a simulated time that a test moves.
-type clock struct{ at time.Time }
+// clock is a simulated time that a test moves while the simulator reads it.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
 
-func (c *clock) now() time.Time { return c.at }
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
 
 // Without the echo a lost message is found as the only one that no attempt accounts for; with it, by our id. Before the
 // carrier has reported, its absence is all that can be said.
 func TestFindAfterALostReply(t *testing.T) {
 	t.Parallel()
 	for _, echo := range []bool{false, true} {
-		at := &clock{time.Date(2026, 11, 23, 10, 0, 0, 0, beijing)}
+		at := &clock{at: time.Date(2026, 11, 23, 10, 0, 0, 0, beijing)}
 		sim, url := simulate(t, smssim.Config{Now: at.now, Tencent: smssim.Tencent{Echo: echo}})
 		cfg := config(url)
 		cfg.Now = at.now
@@ -40,11 +54,11 @@ func TestFindAfterALostReply(t *testing.T) {
 		if _, err := c.Send(t.Context(), s); sendError(t, err).Class != notify.Unknown {
 			t.Fatalf("Send = %v", err)
 		}
-		q := notify.Query{Phone: s.Phone, AttemptID: s.AttemptID, Since: at.at, Known: []string{known.ProviderID}, Alone: true}
+		q := notify.Query{Phone: s.Phone, AttemptID: s.AttemptID, Since: at.now(), Known: []string{known.ProviderID}, Alone: true}
 		if f, err := c.Find(t.Context(), q); err != nil || f.Outcome != notify.Absent {
 			t.Errorf("echo %t, before the report: %+v, %v", echo, f, err)
 		}
-		at.at = at.at.Add(time.Minute)
+		at.pass(time.Minute)
 		f, err := c.Find(t.Context(), q)
 		if err != nil || f.Outcome != notify.Arrived || f.ProviderID == "" || f.ProviderID == known.ProviderID {
 			t.Errorf("echo %t, after the report: %+v, %v", echo, f, err)
@@ -69,27 +83,27 @@ func TestFindAfterALostReply(t *testing.T) {
 // A lost request is never found, and a message that the carrier could not deliver is told as such.
 func TestFindKnowsFailures(t *testing.T) {
 	t.Parallel()
-	at := &clock{time.Date(2026, 11, 23, 10, 0, 0, 0, beijing)}
+	at := &clock{at: time.Date(2026, 11, 23, 10, 0, 0, 0, beijing)}
 	sim, url := simulate(t, smssim.Config{Now: at.now, Undelivered: 1})
 	cfg := config(url)
 	cfg.Now = at.now
 	c := newClient(t, cfg)
 	s := sms()
-	q := notify.Query{Phone: s.Phone, AttemptID: s.AttemptID, Since: at.at, Alone: true}
+	q := notify.Query{Phone: s.Phone, AttemptID: s.AttemptID, Since: at.now(), Alone: true}
 	sim.Next(smssim.LoseRequest)
 	c.Send(t.Context(), s)
-	at.at = at.at.Add(time.Hour)
+	at.pass(time.Hour)
 	if f, err := c.Find(t.Context(), q); err != nil || f.Outcome != notify.Absent {
 		t.Errorf("a lost request: %+v, %v", f, err)
 	}
 	if _, err := c.Send(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	at.at = at.at.Add(8 * 24 * time.Hour) // further back than the list goes
+	at.pass(8 * 24 * time.Hour) // further back than the list goes
 	if f, err := c.Find(t.Context(), q); err != nil || f.Outcome != notify.Absent {
 		t.Errorf("after eight days: %+v, %v", f, err)
 	}
-	at.at = at.at.Add(-8*24*time.Hour + time.Minute)
+	at.pass(-8*24*time.Hour + time.Minute)
 	if f, err := c.Find(t.Context(), q); err != nil || f.Outcome != notify.NotArrived {
 		t.Errorf("undelivered: %+v, %v", f, err)
 	}
