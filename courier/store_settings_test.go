@@ -16,7 +16,7 @@ import (
 func TestATokenWorksUntilItEnds(t *testing.T) {
 	t.Parallel()
 	s := newIntake(t, Options{})
-	secret, tok, err := s.svc.CreateToken(t.Context(), "permit system", []string{"permits", "read"}, time.Hour)
+	secret, tok, err := s.svc.CreateToken(t.Context(), "permit system", []string{"permits", "read"}, time.Hour, "zhao")
 	if err != nil || !strings.HasPrefix(secret, tokenPrefix) || len(secret) < len(tokenPrefix)+43 {
 		t.Fatalf("CreateToken = %d characters, %v", len(secret), err)
 	}
@@ -52,17 +52,17 @@ func TestATokenWorksUntilItEnds(t *testing.T) {
 func TestARevokedTokenIsUselessAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newIntake(t, Options{})
-	secret, tok, err := s.svc.CreateToken(t.Context(), "clerk", []string{"clerk"}, 0)
+	secret, tok, err := s.svc.CreateToken(t.Context(), "clerk", []string{"clerk"}, 0, "zhao")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.svc.RevokeToken(t.Context(), tok.ID); err != nil {
+	if err := s.svc.RevokeToken(t.Context(), tok.ID, "zhao"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.svc.Authenticate(t.Context(), secret); !errors.Is(err, ErrNotFound) {
 		t.Errorf("Authenticate: %v, want ErrNotFound", err)
 	}
-	if err := s.svc.RevokeToken(t.Context(), tok.ID); !errors.Is(err, ErrNotFound) {
+	if err := s.svc.RevokeToken(t.Context(), tok.ID, "zhao"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("revoked twice: %v", err)
 	}
 	tokens, err := s.svc.Tokens(t.Context())
@@ -72,7 +72,7 @@ func TestARevokedTokenIsUselessAtOnce(t *testing.T) {
 	if n := value[int](s, `SELECT count(*) FROM audit WHERE action IN ('token.create', 'token.revoke')`); n != 2 {
 		t.Errorf("%d audit entries, want 2", n)
 	}
-	_, _, err = s.svc.CreateToken(t.Context(), " ", []string{"root"}, -1)
+	_, _, err = s.svc.CreateToken(t.Context(), " ", []string{"root"}, -1, "zhao")
 	if got := fieldsAndCodes(errAs[Faults](err)); got != "name required, scopes unknown, ttl range" {
 		t.Errorf("faults %q", got)
 	}
@@ -81,7 +81,7 @@ func TestARevokedTokenIsUselessAtOnce(t *testing.T) {
 func TestARequestIsAnsweredOnceUnderItsKey(t *testing.T) {
 	t.Parallel()
 	s := newIntake(t, Options{})
-	_, tok, err := s.svc.CreateToken(t.Context(), "x", []string{"permits"}, 0)
+	_, tok, err := s.svc.CreateToken(t.Context(), "x", []string{"permits"}, 0, "zhao")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestARequestIsAnsweredOnceUnderItsKey(t *testing.T) {
 func TestOneOfManyRequestsUnderAKeyGoesThrough(t *testing.T) {
 	t.Parallel()
 	s := newIntake(t, Options{})
-	_, tok, err := s.svc.CreateToken(t.Context(), "x", []string{"permits"}, 0)
+	_, tok, err := s.svc.CreateToken(t.Context(), "x", []string{"permits"}, 0, "zhao")
 	if err != nil {
 		t.Fatal(err)
 	}

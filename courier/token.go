@@ -36,7 +36,7 @@ var scopes = []string{"permits", "payments", "read", "clerk", "admin"}
 const tokenPrefix = "emsd_"
 
 // CreateToken makes a token and returns its secret, which cannot be had again. A ttl of 0 means until revoked.
-func (s *Service) CreateToken(ctx context.Context, name string, wanted []string, ttl time.Duration) (string, Token, error) {
+func (s *Service) CreateToken(ctx context.Context, name string, wanted []string, ttl time.Duration, by string) (string, Token, error) {
 	var faults Faults
 	if name = strings.TrimSpace(name); name == "" {
 		faults = append(faults, Fault{"name", "required", "请填写使用者名称"})
@@ -60,7 +60,7 @@ func (s *Service) CreateToken(ctx context.Context, name string, wanted []string,
 		if err := insertToken(ctx, tx, t, tokenHash(secret)); err != nil {
 			return err
 		}
-		return audit.Append(ctx, tx, audit.Entry{At: now, Actor: "operator", Action: "token.create", Object: t.ID.String(),
+		return audit.Append(ctx, tx, audit.Entry{At: now, Actor: by, Action: "token.create", Object: t.ID.String(),
 			Detail: map[string]string{"name": name, "scopes": strings.Join(wanted, ",")}})
 	})
 	return secret, t, err
@@ -91,19 +91,19 @@ func (s *Service) Authenticate(ctx context.Context, secret string) (Token, error
 func (s *Service) Tokens(ctx context.Context) ([]Token, error) { return listTokens(ctx, s.db) }
 
 // RevokeToken makes a token useless at once.
-func (s *Service) RevokeToken(ctx context.Context, id uuid.UUID) error {
+func (s *Service) RevokeToken(ctx context.Context, id uuid.UUID, by string) error {
 	now := s.clock.Now()
 	return InTx(ctx, s.db, func(tx *sqlx.Tx) error {
 		if err := revokeToken(ctx, tx, id, now); err != nil {
 			return err
 		}
-		return audit.Append(ctx, tx, audit.Entry{At: now, Actor: "operator", Action: "token.revoke", Object: id.String()})
+		return audit.Append(ctx, tx, audit.Entry{At: now, Actor: by, Action: "token.revoke", Object: id.String()})
 	})
 }
 
 // RotateToken gives a token a new secret. The old one opens it, too, for as long as overlap, so that its user can change
 // over without a gap; what it may do, its name and its idempotency keys stay. A secret older than the last ends at once.
-func (s *Service) RotateToken(ctx context.Context, id uuid.UUID, overlap time.Duration) (string, Token, error) {
+func (s *Service) RotateToken(ctx context.Context, id uuid.UUID, overlap time.Duration, by string) (string, Token, error) {
 	if overlap < 0 || overlap > maxOverlap {
 		return "", Token{}, Faults{{"overlap", "range", "新旧密钥并用的时间应为 0 到 30 天"}}
 	}
@@ -114,7 +114,7 @@ func (s *Service) RotateToken(ctx context.Context, id uuid.UUID, overlap time.Du
 		if t, err = rotateToken(ctx, tx, id, tokenHash(secret), now, now.Add(overlap)); err != nil {
 			return err
 		}
-		return audit.Append(ctx, tx, audit.Entry{At: now, Actor: "operator", Action: "token.rotate", Object: id.String(),
+		return audit.Append(ctx, tx, audit.Entry{At: now, Actor: by, Action: "token.rotate", Object: id.String(),
 			Detail: map[string]string{"former_until": t.FormerUntil.UTC().Format(time.RFC3339)}})
 	})
 	return secret, t, err

@@ -43,7 +43,7 @@ type tokenCreateCmd struct {
 // Run prints the new token, alone on its line, so that a script can keep it.
 func (c tokenCreateCmd) Run(e *world) error {
 	return withApp(e, func(a *app) error {
-		secret, t, err := a.service.CreateToken(e.ctx, c.Name, c.Scopes, c.TTL)
+		secret, t, err := a.service.CreateToken(e.ctx, c.Name, c.Scopes, c.TTL, operator())
 		if err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ type tokenRotateCmd struct {
 // Run prints the new secret, alone on its line.
 func (c tokenRotateCmd) Run(e *world) error {
 	return withApp(e, func(a *app) error {
-		secret, t, err := a.service.RotateToken(e.ctx, c.ID, c.Overlap)
+		secret, t, err := a.service.RotateToken(e.ctx, c.ID, c.Overlap, operator())
 		if err != nil {
 			return err
 		}
@@ -110,7 +110,7 @@ type tokenRevokeCmd struct {
 
 // Run revokes a token.
 func (c tokenRevokeCmd) Run(e *world) error {
-	return withApp(e, func(a *app) error { return a.service.RevokeToken(e.ctx, c.ID) })
+	return withApp(e, func(a *app) error { return a.service.RevokeToken(e.ctx, c.ID, operator()) })
 }
 
 type verifyAuditCmd struct {

@@ -57,12 +57,12 @@ func TestANewSecretOverlapsWithTheOld(t *testing.T) {
 		}
 		return r
 	}
-	first, tok, err := d.app.service.CreateToken(ctx, "permit system", []string{"permits"}, 0)
+	first, tok, err := d.app.service.CreateToken(ctx, "permit system", []string{"permits"}, 0, "operator")
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := ask(first, "k")
-	second, rotated, err := d.app.service.RotateToken(ctx, tok.ID, time.Hour)
+	second, rotated, err := d.app.service.RotateToken(ctx, tok.ID, time.Hour, "operator")
 	if err != nil || rotated.ID != tok.ID || second == first {
 		t.Fatalf("RotateToken = %+v, %v", rotated, err)
 	}
@@ -71,7 +71,7 @@ func TestANewSecretOverlapsWithTheOld(t *testing.T) {
 			t.Errorf("the %s secret: %s, want the answer under the token's key", name, r)
 		}
 	}
-	third, _, err := d.app.service.RotateToken(ctx, tok.ID, 0)
+	third, _, err := d.app.service.RotateToken(ctx, tok.ID, 0, "operator")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,13 +84,13 @@ func TestANewSecretOverlapsWithTheOld(t *testing.T) {
 	if r := ask(third, "k"); r.status != before.status {
 		t.Errorf("the third secret: %s", r)
 	}
-	if _, _, err := d.app.service.RotateToken(ctx, tok.ID, -time.Second); err == nil {
+	if _, _, err := d.app.service.RotateToken(ctx, tok.ID, -time.Second, "operator"); err == nil {
 		t.Error("a negative overlap was taken")
 	}
-	if err := d.app.service.RevokeToken(ctx, tok.ID); err != nil {
+	if err := d.app.service.RevokeToken(ctx, tok.ID, "operator"); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := d.app.service.RotateToken(ctx, tok.ID, 0); err == nil {
+	if _, _, err := d.app.service.RotateToken(ctx, tok.ID, 0, "operator"); err == nil {
 		t.Error("a revoked token got a new secret")
 	}
 	tokens, err := d.app.service.Tokens(ctx)

@@ -50,14 +50,14 @@ func TestOnlyAValidTokenWithTheScopeIsServed(t *testing.T) {
 	t.Parallel()
 	d := start(t, setup{})
 	ctx := context.Background()
-	revoked, tok, err := d.app.service.CreateToken(ctx, "revoked", []string{"admin"}, 0)
+	revoked, tok, err := d.app.service.CreateToken(ctx, "revoked", []string{"admin"}, 0, "operator")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.app.service.RevokeToken(ctx, tok.ID); err != nil {
+	if err := d.app.service.RevokeToken(ctx, tok.ID, "operator"); err != nil {
 		t.Fatal(err)
 	}
-	expired, _, err := d.app.service.CreateToken(ctx, "expired", []string{"admin"}, time.Nanosecond)
+	expired, _, err := d.app.service.CreateToken(ctx, "expired", []string{"admin"}, time.Nanosecond, "operator")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +309,7 @@ func TestAnIdempotencyKeyGivesTheSameAnswer(t *testing.T) {
 	}
 	problem(t, d.call("permits", "POST", "/v1/deliveries", permit(2), "Idempotency-Key", "k1"), 422, "invalid")
 	// A key belongs to its token: another client's is another.
-	other, _, err := d.app.service.CreateToken(context.Background(), "other", []string{"permits"}, 0)
+	other, _, err := d.app.service.CreateToken(context.Background(), "other", []string{"permits"}, 0, "operator")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,9 +112,22 @@ func TestUsersTokensAndNumbersFromTheConsole(t *testing.T) {
 		t.Error("the list shows a token")
 	}
 	row := list[strings.Index(list, "permit-system"):]
-	admin.done("/console/settings/tokens/" + between(row, "/console/settings/tokens/", "/revoke") + "/revoke")
+	one := "/console/settings/tokens/" + between(row, "/console/settings/tokens/", "/rotate")
+	rotated := admin.post(one + "/rotate")
+	for _, s := range []string{secret, between(string(rotated.body), `<code class="secret">`, "</code>")} { // the old one for another day
+		if _, err := d.app.service.Authenticate(t.Context(), s); err != nil {
+			t.Errorf("after the change: %v", err)
+		}
+	}
+	admin.page("/console/settings/tokens", "旧值至")
+	admin.done(one + "/revoke")
 	if _, err := d.app.service.Authenticate(t.Context(), secret); err == nil {
 		t.Error("a revoked token is still good")
+	}
+	admin.page("/console/audit?action=token", "新增令牌", "换发令牌", "吊销令牌", strings.TrimPrefix(admin.user.Actor(), "staff:"))
+	var others int
+	if err := d.app.db.Get(&others, `SELECT count(*) FROM audit WHERE action LIKE 'token.%' AND actor <> $1`, admin.user.Actor()); err != nil || others != 0 {
+		t.Errorf("%d deeds about tokens are put down to others (%v)", others, err)
 	}
 
 	admin.done("/console/settings/do-not-send", "phone", "13800001234", "why", "本人要求")

@@ -287,7 +287,7 @@ func (d *demo) misbehave() {
 
 // keep leaves everything running until a signal.
 func (d *demo) keep() error {
-	secret, _, err := d.app.service.CreateToken(d.env.ctx, "demo", []string{"admin"}, 0)
+	secret, _, err := d.app.service.CreateToken(d.env.ctx, "demo", []string{"admin"}, 0, operator())
 	if err != nil {
 		return err
 	}

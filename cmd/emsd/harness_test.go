@@ -239,7 +239,7 @@ func (d *daemon) token(scopes string) string {
 	if s := d.secrets[scopes]; s != "" {
 		return s
 	}
-	secret, _, err := d.app.service.CreateToken(context.Background(), "test "+scopes, strings.Split(scopes, ","), 0)
+	secret, _, err := d.app.service.CreateToken(context.Background(), "test "+scopes, strings.Split(scopes, ","), 0, "operator")
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -95,7 +95,7 @@ func acceptProduct(ctx context.Context, t task, m *meter) error {
 	defer db.Close()
 	clock := clockFrom(t.Now)
 	service := courier.New(db, benchVault(), clock, courier.Options{})
-	token, _, err := service.CreateToken(ctx, "bench", []string{"permits"}, time.Hour)
+	token, _, err := service.CreateToken(ctx, "bench", []string{"permits"}, time.Hour, "bench")
 	if err != nil {
 		return err
 	}

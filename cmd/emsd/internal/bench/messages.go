@@ -464,7 +464,7 @@ func feedProduct(ctx context.Context, t task, m *meter) error {
 	defer db.Close()
 	clock := clockFrom(t.Now)
 	service := courier.New(db, benchVault(), clock, courier.Options{})
-	token, _, err := service.CreateToken(ctx, "bench", []string{"read"}, time.Hour)
+	token, _, err := service.CreateToken(ctx, "bench", []string{"read"}, time.Hour, "bench")
 	if err != nil {
 		return err
 	}

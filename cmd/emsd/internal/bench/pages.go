@@ -44,7 +44,7 @@ func (b *bench) measurePages(ctx context.Context) error {
 func (b *bench) askPages(ctx context.Context, db *sqlx.DB, n int) error {
 	clock := clockFrom(businessNow)
 	service := courier.New(db, benchVault(), clock, courier.Options{})
-	token, _, err := service.CreateToken(ctx, "bench", []string{"read"}, time.Hour)
+	token, _, err := service.CreateToken(ctx, "bench", []string{"read"}, time.Hour, "bench")
 	if err != nil {
 		return err
 	}
