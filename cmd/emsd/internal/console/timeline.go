@@ -219,6 +219,7 @@ var eventWords = map[courier.EventType]string{
 	courier.EventRefundDue: "应退款", courier.EventCancelAsked: "申请取消", courier.EventCancelNo: "邮政不同意取消", courier.EventAddress: "地址已更改",
 	courier.EventAddressAsk: "申请更改地址", courier.EventAddressNo: "地址未能更改，仍按原地址", courier.EventIntervene: "请邮政在途处理", courier.EventIntervened: "在途处理结束",
 	courier.EventRetry: "重新下单", courier.EventCharged: "邮政计费", courier.EventHandedOver: "已交给邮政", courier.EventReturnReceived: "退件已入架",
+	courier.EventPacked: "装封核对相符", courier.EventPackStopped: "装封核对不符，已停止交寄", courier.EventPackSettled: "核对不符已由两人处理，须重新核对",
 	courier.EventReturnMoved: "退件移架", courier.EventPickedUp: "退件已领取", courier.EventRedispatched: "已重新寄递", courier.EventReturnAvailable: "退件回到架上",
 	courier.EventReturnDisposed: "退件已处理", courier.EventNotReceived: "申请人称未收到", courier.EventNotReceivedEnded: "“未收到”已办结", courier.EventPermitLost: "登记遗失，通知制证系统注销补发",
 }
