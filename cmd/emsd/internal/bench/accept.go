@@ -7,13 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
 
-	"emsd/cmd/emsd/internal/api"
 	"emsd/courier"
 
 	"github.com/google/uuid"
@@ -93,45 +91,28 @@ func acceptProduct(ctx context.Context, t task, m *meter) error {
 		return err
 	}
 	defer db.Close()
-	clock := clockFrom(t.Now)
-	service := courier.New(db, benchVault(), clock, courier.Options{})
-	token, _, err := service.CreateToken(ctx, "bench", []string{"permits"}, time.Hour, "bench")
+	o, err := openOffice(ctx, db, clockFrom(t.Now), "permits")
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	srv := &http.Server{Handler: api.New(service, nil, nil, db, clock, api.Feed{}, nil, nil, api.Options{}, quiet), ReadHeaderTimeout: 10 * time.Second}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
+	defer o.Close()
 	body := applications(t.Items)
 	if err := m.start(ctx, db); err != nil {
 		return err
 	}
-	if err := postBatch(ctx, "http://"+l.Addr().String()+"/v1/deliveries:batch", token, body, t.Items); err != nil {
+	if err := postBatch(ctx, o, body, t.Items); err != nil {
 		return err
 	}
-	if err := m.stop(ctx, db, t.Items); err != nil {
-		return err
-	}
-	if err := srv.Close(); err != nil {
-		return err
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return m.stop(ctx, db, t.Items)
 }
 
 // postBatch wants a 201 for each line, in order.
-func postBatch(ctx context.Context, url, token string, body []byte, n int) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+func postBatch(ctx context.Context, o *office, body []byte, n int) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, o.URL+"/v1/deliveries:batch", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Authorization", "Bearer "+o.token)
 	req.Header.Set("Content-Type", "application/x-ndjson")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

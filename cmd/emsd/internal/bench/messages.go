@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -9,14 +8,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"sync"
 	"time"
 
-	"emsd/cmd/emsd/internal/api"
 	"emsd/courier"
 	"emsd/notify"
 	"emsd/notify/aliyun"
@@ -462,65 +458,35 @@ func feedProduct(ctx context.Context, t task, m *meter) error {
 		return err
 	}
 	defer db.Close()
-	clock := clockFrom(t.Now)
-	service := courier.New(db, benchVault(), clock, courier.Options{})
-	token, _, err := service.CreateToken(ctx, "bench", []string{"read"}, time.Hour, "bench")
+	o, err := openOffice(ctx, db, clockFrom(t.Now), "read")
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	never := make(chan struct{})
-	srv := &http.Server{Handler: api.New(service, nil, nil, db, clock, api.Feed{Grew: func() <-chan struct{} { return never }, Stopping: never}, nil, nil, api.Options{}, quiet),
-		ReadHeaderTimeout: 10 * time.Second}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
+	defer o.Close()
 	if err := m.start(ctx, db); err != nil {
 		return err
 	}
-	n, err := readFeed(ctx, "http://"+l.Addr().String()+"/v1/events?limit="+strconv.Itoa(feedPage)+"&after=", token)
+	n, err := readFeed(ctx, o)
 	if err != nil {
 		return err
 	}
 	if n != t.Items {
 		return fmt.Errorf("the reader got %d of %d events", n, t.Items)
 	}
-	if err := m.stop(ctx, db, n); err != nil {
-		return err
-	}
-	if err := srv.Close(); err != nil {
-		return err
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return m.stop(ctx, db, n)
 }
 
 // readFeed reads to the end; positions must follow each other without a gap.
-func readFeed(ctx context.Context, address, token string) (n int, err error) {
+func readFeed(ctx context.Context, o *office) (n int, err error) {
 	for after := int64(0); ; {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+strconv.FormatInt(after, 10), nil)
+		body, err := ask(ctx, o, fmt.Sprintf("/v1/events?limit=%d&after=%d", feedPage, after))
 		if err != nil {
-			return n, err
-		}
-		req.Header.Set("Authorization", "Bearer "+token)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return n, err
-		}
-		var body bytes.Buffer
-		_, err = body.ReadFrom(resp.Body)
-		resp.Body.Close()
-		if err != nil || resp.StatusCode != http.StatusOK {
-			return n, errors.Join(err, fmt.Errorf("a page of the feed: %s", resp.Status))
+			return n, fmt.Errorf("a page of the feed: %w", err)
 		}
 		var page struct {
 			Events []struct{ Position int64 }
 		}
-		if err := json.Unmarshal(body.Bytes(), &page); err != nil {
+		if err := json.Unmarshal(body, &page); err != nil {
 			return n, err
 		}
 		if len(page.Events) == 0 {

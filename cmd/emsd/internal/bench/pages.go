@@ -7,13 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"time"
 
-	"emsd/cmd/emsd/internal/api"
 	"emsd/courier"
-	"emsd/tracking"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -42,26 +39,21 @@ func (b *bench) measurePages(ctx context.Context) error {
 }
 
 func (b *bench) askPages(ctx context.Context, db *sqlx.DB, n int) error {
-	clock := clockFrom(businessNow)
-	service := courier.New(db, benchVault(), clock, courier.Options{})
-	token, _, err := service.CreateToken(ctx, "bench", []string{"read"}, time.Hour, "bench")
+	o, err := openOffice(ctx, db, clockFrom(businessNow), "read")
 	if err != nil {
 		return err
 	}
+	defer o.Close()
 	app, faults := courier.ParseApplication(application(1))
 	if len(faults) > 0 {
 		return faults
 	}
-	taken, err := service.Accept(ctx, []courier.Application{app})
+	taken, err := o.service.Accept(ctx, []courier.Application{app})
 	if err != nil {
 		return err
 	}
-	still := make(chan struct{})
-	srv := httptest.NewServer(api.New(service, nil, tracking.NewReader(db), db, clock,
-		api.Feed{Grew: func() <-chan struct{} { return still }, Stopping: still}, nil, nil, api.Options{}, quiet))
-	defer srv.Close()
 	half := url.QueryEscape(businessNow.Add(-time.Duration(n/2) * time.Second).Format(time.RFC3339))
-	deep, err := nextPage(ctx, srv, token, "/v1/deliveries?limit=2&updated_after="+half)
+	deep, err := nextPage(ctx, o, "/v1/deliveries?limit=2&updated_after="+half)
 	if err != nil {
 		return err
 	}
@@ -75,7 +67,7 @@ func (b *bench) askPages(ctx context.Context, db *sqlx.DB, n int) error {
 		var took []float64
 		for range max(20, b.Sizes.Payments) {
 			began := time.Now()
-			if _, err := ask(ctx, srv, token, q.path); err != nil {
+			if _, err := ask(ctx, o, q.path); err != nil {
 				return fmt.Errorf("%s: %w", q.what, err)
 			}
 			took = append(took, time.Since(began).Seconds()*1000)
@@ -90,13 +82,13 @@ func (b *bench) askPages(ctx context.Context, db *sqlx.DB, n int) error {
 }
 
 // ask reads an answer to its end.
-func ask(ctx context.Context, srv *httptest.Server, token, path string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL+path, nil)
+func ask(ctx context.Context, o *office, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, o.URL+path, nil)
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	res, err := srv.Client().Do(req)
+	req.Header.Set("Authorization", "Bearer "+o.token)
+	res, err := o.Client().Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +101,8 @@ func ask(ctx context.Context, srv *httptest.Server, token, path string) ([]byte,
 }
 
 // nextPage gives the address of the page behind the first one.
-func nextPage(ctx context.Context, srv *httptest.Server, token, path string) (string, error) {
-	body, err := ask(ctx, srv, token, path)
+func nextPage(ctx context.Context, o *office, path string) (string, error) {
+	body, err := ask(ctx, o, path)
 	if err != nil {
 		return "", err
 	}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"emsd/cmd/emsd/internal/api"
 	"emsd/courier"
 	"emsd/courier/ems"
 	"emsd/courier/vault"
@@ -53,6 +55,25 @@ func (t task) product(ctx context.Context) (*sqlx.DB, *ems.Client, *prometheus.R
 func clockFrom(now time.Time) courier.Clock {
 	began := time.Now()
 	return courier.Clock{Now: func() time.Time { return now.Add(time.Since(began)) }, Wall: time.Now}
+}
+
+// An office is the daemon's own JSON API, served, with a token of one scope for it. Its feed never grows.
+type office struct {
+	*httptest.Server
+	service *courier.Service
+	token   string
+}
+
+func openOffice(ctx context.Context, db *sqlx.DB, clock courier.Clock, scope string) (*office, error) {
+	service := courier.New(db, benchVault(), clock, courier.Options{})
+	token, _, err := service.CreateToken(ctx, "bench", []string{scope}, time.Hour, "bench")
+	if err != nil {
+		return nil, err
+	}
+	never := make(chan struct{})
+	feed := api.Feed{Grew: func() <-chan struct{} { return never }, Stopping: never}
+	handler := api.New(service, nil, tracking.NewReader(db), db, clock, feed, nil, nil, api.Options{}, quiet)
+	return &office{httptest.NewServer(handler), service, token}, nil
 }
 
 // pollProduct runs the product's own poll round over everything that is due.

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"time"
 
@@ -91,33 +91,18 @@ func receiptProduct(ctx context.Context, t task, m *meter) error {
 	}
 	receipts := notify.NewReceipts(db, benchVault(), gateways, clock, notify.Options{}, quiet, notify.NewMetrics(prometheus.NewRegistry(), gateways))
 	forms := map[string]resident.ReceiptForm{"aliyun": {Parse: aliyun.ParseReceipts, Answer: aliyun.ReceiptAnswer}}
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	srv := &http.Server{Handler: web.Log(quiet, resident.New(resident.Config{ReceiptSecret: secret}, nil, nil, receipts, nil, forms, clock, quiet)),
-		ReadHeaderTimeout: 10 * time.Second}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
+	srv := httptest.NewServer(web.Log(quiet, resident.New(resident.Config{ReceiptSecret: secret}, nil, nil, receipts, nil, forms, clock, quiet)))
+	defer srv.Close()
 	if err := m.start(ctx, db); err != nil {
 		return err
 	}
-	if m.Took, err = pushAll(ctx, "http://"+l.Addr().String()+"/sms/aliyun/receipts/"+secret, receipts.Round, t); err != nil {
+	if m.Took, err = pushAll(ctx, srv.URL+"/sms/aliyun/receipts/"+secret, receipts.Round, t); err != nil {
 		return err
 	}
 	if err := m.stop(ctx, db, t.Items); err != nil {
 		return err
 	}
-	if err := receipts.Round(ctx); err != nil { // what came after the last round
-		return err
-	}
-	if err := srv.Close(); err != nil {
-		return err
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return receipts.Round(ctx) // what came after the last round
 }
 
 // pushAll pushes every receipt when it is due, and gives the seconds until each was answered.
