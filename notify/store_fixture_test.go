@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"emsd/courier"
+	"emsd/courier/asynctest"
 	"emsd/courier/vault"
 	"emsd/migrations/dbtest"
 
@@ -35,7 +36,7 @@ type world struct {
 	db    *sqlx.DB
 	vault *vault.Vault
 	log   *slog.Logger
-	logs  *lockedBuffer
+	logs  *asynctest.Buffer
 
 	mu   sync.Mutex
 	now  time.Time
@@ -51,7 +52,7 @@ const (
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	logs := &lockedBuffer{}
+	logs := &asynctest.Buffer{}
 	w := &world{t: t, db: dbtest.Open(t), now: noon, wall: noon.Add(1000 * time.Hour), logs: logs,
 		log:   slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		vault: vault.New(vault.Keys{Active: 1, Seal: map[uint32][]byte{1: bytes.Repeat([]byte{7}, 16)}, Lookup: bytes.Repeat([]byte{8}, 32)}),
@@ -378,23 +379,6 @@ func (g *fakeFinder) ReadReceipt(success bool, code string) (Outcome, Class) {
 
 func always(class Class, taken bool) func(SMS) (bool, error) {
 	return func(SMS) (bool, error) { return taken, &SendError{Class: class, Code: "test"} }
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // eventOf appends an event and publishes it.

@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"courier":            {"courier/vault", "courier/audit"},
 	"courier/vault":      {},
 	"courier/audit":      {},
+	"courier/asynctest":  {},
 	"courier/ems":        {"courier", "courier/vault"},
 	"courier/emssim":     {},
 	"courier/sheet":      {"courier", "courier/vault"},
@@ -62,7 +63,8 @@ const everything = "*"
 
 // testsMayImport is what the tests of any package may import besides: servers, simulators, and the clients, so that
 // rounds are tested over the real wire form.
-var testsMayImport = []string{"migrations", "migrations/dbtest", "migrations/privatepg", "courier/emssim", "notify/smssim", "courier/ems", "notify/aliyun", "tracking/tracetest"}
+var testsMayImport = []string{"migrations", "migrations/dbtest", "migrations/privatepg", "courier/emssim", "notify/smssim", "courier/ems",
+	"notify/aliyun", "notify/mas", "notify/tencent", "tracking/tracetest", "courier/asynctest"}
 
 // onlyIn holds modules that must not spread, with the packages that may use them.
 var onlyIn = map[string][]string{

@@ -21,6 +21,7 @@ import (
 	"emsd/cmd/emsd/internal/api"
 	"emsd/cmd/emsd/internal/api/spectest"
 	"emsd/cmd/emsd/internal/intake"
+	"emsd/courier/asynctest"
 	"emsd/courier/emssim"
 	"emsd/courier/vault"
 	"emsd/migrations"
@@ -328,20 +329,7 @@ func request(url, method string, body any, extra ...string) (reply, error) {
 }
 
 // until looks again and again, for at most the limit, and tells how long it took.
-func until(t testing.TB, limit time.Duration, what string, ok func() bool) time.Duration {
-	t.Helper()
-	began := time.Now()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for time.Since(began) < limit {
-		if ok() {
-			return time.Since(began)
-		}
-		<-tick.C
-	}
-	t.Fatalf("after %s: not %s", limit, what)
-	return 0
-}
+var until = asynctest.Within
 
 // status asks the API what a delivery is.
 func (d *daemon) status(id string) string {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"emsd/courier"
+	"emsd/courier/asynctest"
 )
 
 // A wire is a server below HTTP: it reads a request whole and does what the test says with the connection.
@@ -371,7 +372,7 @@ func TestBreakerOpensOnFailuresAndClosesAgain(t *testing.T) {
 		t.Errorf("order while open: %v with %d sent, want unsent with none", err, s.count("020003"))
 	}
 	down.Store(false)
-	eventually(t, func() bool { _, err := c.CreateWaybill(t.Context(), testOrder()); return err == nil })
+	asynctest.Eventually(t, "the breaker closed by a success", func() bool { _, err := c.CreateWaybill(t.Context(), testOrder()); return err == nil })
 	if c.Open() {
 		t.Error("the breaker is open after a success")
 	}

@@ -1,7 +1,6 @@
 package ems
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -153,20 +152,4 @@ func kindOf(t *testing.T, err error) courier.Kind {
 		t.Fatalf("%T %v, want *courier.CarrierError", err, err)
 	}
 	return e.Kind
-}
-
-// eventually runs f until it says yes.
-func eventually(t *testing.T, f func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !f() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal("it did not happen")
-		}
-	}
 }

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"emsd/courier/asynctest"
 )
 
 // receiver opens pushes and answers as told.
@@ -78,20 +80,6 @@ func pushing(t *testing.T, v *receiver, cfg Config) *rig {
 	return r
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
-
 func TestEachScanIsPushedOnce(t *testing.T) {
 	t.Parallel()
 	v := &receiver{}
@@ -103,7 +91,7 @@ func TestEachScanIsPushedOnce(t *testing.T) {
 	}
 	for range 12 {
 		r.clock.forward(8 * time.Hour)
-		eventually(t, "pushes keep up", func() bool { return len(v.got()) == len(r.trace(no)) })
+		asynctest.Eventually(t, "pushes keep up", func() bool { return len(v.got()) == len(r.trace(no)) })
 	}
 	for _, e := range v.got() {
 		if e.OrderNo != "R" || e.WaybillNo != no || e.ProductName != "" {
@@ -113,10 +101,10 @@ func TestEachScanIsPushedOnce(t *testing.T) {
 	if err := r.c.AddScan(no, Scan{OpCode: "743"}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "an added scan is pushed", func() bool {
+	asynctest.Eventually(t, "an added scan is pushed", func() bool {
 		return slices.ContainsFunc(v.got(), func(e wireScan) bool { return e.OpCode == "743" })
 	})
-	eventually(t, "the counts agree", func() bool {
+	asynctest.Eventually(t, "the counts agree", func() bool {
 		return r.c.Ledger().Pushes == PushCounts{Delivered: len(v.got())} && len(v.got()) == len(r.trace(no))
 	})
 }
@@ -134,11 +122,11 @@ func TestAPushIsTriedThreeTimesMinutesApart(t *testing.T) {
 	r.order("R", "", "13900000006", inBeijing...)
 	r.clock.forward(24 * time.Hour)
 	for calls := 1; calls <= 3; calls++ {
-		eventually(t, fmt.Sprint("try ", calls), func() bool { return v.called() == calls && r.c.Ledger().Pushes.Failed == calls })
+		asynctest.Eventually(t, fmt.Sprint("try ", calls), func() bool { return v.called() == calls && r.c.Ledger().Pushes.Failed == calls })
 		r.clock.forward(3 * time.Minute)
 	}
 	r.clock.forward(24 * time.Hour)
-	eventually(t, "giving up", func() bool { return r.c.Ledger().Pushes.GivenUp == 1 })
+	asynctest.Eventually(t, "giving up", func() bool { return r.c.Ledger().Pushes.GivenUp == 1 })
 	if got := v.called(); got != 3 {
 		t.Errorf("%d tries", got)
 	}
@@ -150,9 +138,9 @@ func TestPushesComeTwiceAndOutOfOrderWhenAsked(t *testing.T) {
 	r := pushing(t, v, Config{PushDuplicate: 1, PushDisorder: 0.5, PushSecretAppended: true, Seed: 3})
 	no := r.order("R", "", "13900000001", inBeijing...)
 	r.clock.forward(10 * 24 * time.Hour)
-	eventually(t, "the events are taken up", func() bool { return r.c.Ledger().Pushes.Repeated == 7 })
+	asynctest.Eventually(t, "the events are taken up", func() bool { return r.c.Ledger().Pushes.Repeated == 7 })
 	r.clock.forward(4 * time.Hour)
-	eventually(t, "all pushes", func() bool { return len(v.got()) == 14 })
+	asynctest.Eventually(t, "all pushes", func() bool { return len(v.got()) == 14 })
 	times := map[string]int{}
 	for _, e := range v.got() {
 		times[e.OpCode]++
@@ -176,13 +164,13 @@ func TestLostPushesAreLostAndTheQueueIsBounded(t *testing.T) {
 	lost := pushing(t, &receiver{}, Config{PushLose: 1})
 	lost.order("R", "", "13900000001", inBeijing...)
 	lost.clock.forward(10 * 24 * time.Hour)
-	eventually(t, "seven events lost", func() bool { return lost.c.Ledger().Pushes.Lost == 7 })
+	asynctest.Eventually(t, "seven events lost", func() bool { return lost.c.Ledger().Pushes.Lost == 7 })
 
 	v := &receiver{answer: func(int) (int, string) { return 503, "" }}
 	full := pushing(t, v, Config{PushQueue: 2, PushDisorder: 1})
 	full.order("R", "", "13900000001", inBeijing...)
 	full.clock.forward(10 * 24 * time.Hour)
-	eventually(t, "five events without room", func() bool { return full.c.Ledger().Pushes.Lost == 5 })
+	asynctest.Eventually(t, "five events without room", func() bool { return full.c.Ledger().Pushes.Lost == 5 })
 }
 
 // Without Run, a test decides when pushes are sent: what is due has been answered when PushDue returns.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"emsd/courier/asynctest"
 	"emsd/courier/vault"
 	"emsd/migrations/dbtest"
 
@@ -240,25 +241,15 @@ func TestAValueWrittenMeanwhileIsKept(t *testing.T) {
 
 func waitForLock(t testing.TB, db *sqlx.DB) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
-	for {
+	asynctest.Eventually(t, "somebody waiting for the lock", func() bool {
 		var waiting int
 		err := db.Get(&waiting, `
 			SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if waiting > 0 {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatal("nobody waits for the lock")
-		}
-	}
+		return waiting > 0
+	})
 }
 
 // While two rotators run, one daemon writes under the new key and one that has not come to its Refresh under the old.

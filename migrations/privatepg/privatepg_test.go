@@ -13,8 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
+	"emsd/courier/asynctest"
 	"emsd/migrations/privatepg"
 
 	_ "github.com/lib/pq"
@@ -211,11 +211,11 @@ func TestAKilledStarterLeavesNothing(t *testing.T) {
 	if err := child.Wait(); err == nil {
 		t.Error("the child ended well, want it killed")
 	}
-	eventually(t, "the directory of the server is removed", func() bool {
+	asynctest.Eventually(t, "the directory of the server is removed", func() bool {
 		_, err := os.Stat(dir)
 		return errors.Is(err, os.ErrNotExist)
 	})
-	eventually(t, "the server has ended", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) })
+	asynctest.Eventually(t, "the server has ended", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) })
 }
 
 func TestDirInUseIsRefusedAndKept(t *testing.T) {
@@ -252,20 +252,6 @@ func TestStartEndsWithItsContext(t *testing.T) {
 	cancel()
 	if _, err := privatepg.Start(ctx, privatepg.Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Start = %v, want context canceled", err)
-	}
-}
-
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("not within 20 s: %s", what)
-		}
 	}
 }
 

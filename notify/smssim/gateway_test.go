@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"emsd/courier/asynctest"
 )
 
 const vectorHost = "dysmsapi.aliyuncs.com"
@@ -415,20 +417,6 @@ func (v *receiver) called() int {
 	return v.calls
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
-
 func TestReceiptsAreRetriedAndMayComeTwice(t *testing.T) {
 	t.Parallel()
 	v := &receiver{refuse: 2, reports: map[string]int{}}
@@ -439,7 +427,7 @@ func TestReceiptsAreRetriedAndMayComeTwice(t *testing.T) {
 	done := make(chan struct{})
 	go func() { defer close(done); r.g.Run(ctx) }()
 	r.call("SendSms", sms("13900000001", "out-1"))
-	eventually(t, "two receipts, after two refused calls", func() bool {
+	asynctest.Eventually(t, "two receipts, after two refused calls", func() bool {
 		r.forward(10 * time.Second)
 		return v.count("out-1") == 2
 	})

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"emsd/courier/asynctest"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -86,7 +88,7 @@ func TestReceiptsGoWrongByFault(t *testing.T) {
 			r.forward(59 * time.Minute)
 			r.call("SendSms", sms("13900000002", "behind"))
 			r.forward(50 * time.Second)
-			eventually(t, "the reports of an hour", func() bool { return len(v.all()) >= tt.hour })
+			asynctest.Eventually(t, "the reports of an hour", func() bool { return len(v.all()) >= tt.hour })
 			var of []toldReport
 			for _, one := range v.all() {
 				if one.Phone != "13900000002" {
@@ -101,7 +103,7 @@ func TestReceiptsGoWrongByFault(t *testing.T) {
 			}
 			if tt.kind == ReceiptLate {
 				r.forward(5 * time.Hour)
-				eventually(t, "the late report", func() bool { return len(v.all()) == 2 })
+				asynctest.Eventually(t, "the late report", func() bool { return len(v.all()) == 2 })
 			}
 		})
 	}

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"emsd/courier"
+	"emsd/courier/asynctest"
 	"emsd/courier/vault"
 	"emsd/migrations/dbtest"
 
@@ -33,7 +33,7 @@ type world struct {
 	allow *Allow
 	hooks *Service
 	log   *slog.Logger
-	logs  *lockedBuffer
+	logs  *asynctest.Buffer
 
 	mu   sync.Mutex
 	now  time.Time
@@ -46,7 +46,7 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	logs := &lockedBuffer{}
+	logs := &asynctest.Buffer{}
 	w := &world{t: t, db: dbtest.Open(t), vault: vault.Fixed([]byte("webhooks")), allow: allow, logs: logs,
 		log: slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		now: time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC), wall: time.Now().Truncate(time.Microsecond)}
@@ -234,38 +234,6 @@ func (s *subscriber) verify(t testing.TB, secret string) {
 
 func status(code int) func(int, http.ResponseWriter, *http.Request) {
 	return func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-// eventually looks again and again until ok.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(30 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatalf("after 30 s: not %s", what)
-		}
-	}
 }
 
 func hostOf(t testing.TB, raw string) string {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"emsd/courier"
+	"emsd/courier/asynctest"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -59,7 +60,7 @@ func TestAStopHandsBackWhatWasNotBegun(t *testing.T) {
 	if err := s.Round(ctx); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "three requests in flight", func() bool { return len(sub.all()) == 3 })
+	asynctest.Eventually(t, "three requests in flight", func() bool { return len(sub.all()) == 3 })
 	stop()
 	free()
 	s.Wait()
@@ -108,7 +109,7 @@ func TestOrderBeginsWhenNothingIsOnItsWayAnyMore(t *testing.T) {
 	if err := s.Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the second in flight", func() bool { return len(sub.all()) == 2 })
+	asynctest.Eventually(t, "the second in flight", func() bool { return len(sub.all()) == 2 })
 	if _, err := w.hooks.Change(t.Context(), e.ID, Wish{Ordered: ptr(true)}, "test"); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"emsd/courier"
+	"emsd/courier/asynctest"
 
 	"github.com/google/uuid"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
@@ -431,7 +432,7 @@ func TestOneThatHangsDelaysNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "all that the healthy ones are to have", func() bool {
+	asynctest.Eventually(t, "all that the healthy ones are to have", func() bool {
 		return !slices.ContainsFunc(healthy, func(h *subscriber) bool { return len(h.ids()) < 40 })
 	})
 	if n := len(hanging.all()); n != 3 {
