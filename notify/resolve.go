@@ -213,7 +213,7 @@ func (o Options) resolve(a openAttempt, got answer, wall time.Time) (settling, q
 		return s, question{}, true
 	default:
 		if asked := a.Resolves + 1; asked < len(got.after) {
-			return s, question{a.ID, asked, later(a.StartedAt.Add(got.after[asked]), wall)}, false
+			return s, question{a.ID, asked, got.again(a, wall)}, false
 		}
 		if got.proof {
 			return o.absent(s, a.Milestone, wall), question{}, true
@@ -233,6 +233,17 @@ func (o Options) absent(s settling, m Milestone, wall time.Time) settling {
 	}
 	s.messageState, s.reason = failed, "查询确认：短信网关没有收到；按规定不再发送"
 	return s
+}
+
+// again is when an attempt is asked about once more. Where silence is proof, the time between two questions counts, and not
+// only that since the start: a clock that was put ahead meanwhile would make a list that is a moment old the last word.
+func (g answer) again(a openAttempt, wall time.Time) time.Time {
+	asked := a.Resolves + 1
+	at := later(a.StartedAt.Add(g.after[asked]), wall)
+	if earliest := wall.Add(g.after[asked] - g.after[a.Resolves]); g.proof && at.Before(earliest) {
+		return earliest
+	}
+	return at
 }
 
 // later is at, or a little after wall when at is past: after an outage the questions do not all fall together.

@@ -37,7 +37,7 @@ func (g *blindGateway) Questions() Questions {
 }
 
 // TestI5_AnythingThatThreeGatewaysDo lets three gateways do anything to the messages of some deliveries, in any order of
-// rounds of senders, resolvers and receipts by processes that know nothing of each other, with waits and crashes: by the
+// rounds of senders, resolvers and receipts by processes that know nothing of each other, with waits, crashes and a clock that is set: by the
 // gateways' books each number and milestone is there once at most, one gateway at most may have a message, and what was not
 // sent says why.
 func TestI5_AnythingThatThreeGatewaysDo(t *testing.T) {
@@ -71,7 +71,7 @@ func TestI5_AnythingThatThreeGatewaysDo(t *testing.T) {
 		}
 		gateways := w.gateways(list...)
 		for range rapid.IntRange(2, 6).Draw(rt, "acts") {
-			switch act := rapid.SampledFrom([]string{"send", "resolve", "crash", "receipts", "restart", "wait", "wait long"}).Draw(rt, "act"); act {
+			switch act := rapid.SampledFrom([]string{"send", "resolve", "crash", "receipts", "restart", "wait", "wait long", "clock ahead", "clock back"}).Draw(rt, "act"); act {
 			case "send":
 				w.run(w.sender(gateways, opts))
 			case "resolve":
@@ -99,6 +99,10 @@ func TestI5_AnythingThatThreeGatewaysDo(t *testing.T) {
 				w.pass(3 * time.Minute)
 			case "wait long":
 				w.pass(20 * time.Minute)
+			case "clock ahead":
+				w.pass(time.Hour)
+			case "clock back":
+				w.pass(-time.Hour)
 			}
 		}
 		for i := range 9 { // time passes until all is known; then the gateways are well
