@@ -18,13 +18,46 @@ const (
 	codeNotBegun = "not_begun"   // the round had to end; store_send.go counts it as no failure
 )
 
-// record writes what came of a chunk's requests, with a case for each message that will not arrive.
-func (r *sendRound) record(ctx context.Context, jobs []*sendJob, replies []reply) error {
-	now, wall := r.clock.Now(), r.clock.Wall()
-	settlings := make([]settling, len(jobs))
+const (
+	recordTimeout = 20 * time.Second       // of one try; a database that is away without a word must not hold a lane for ever
+	recordAgain   = 250 * time.Millisecond // first wait after a failed try, doubled up to recordMax
+	recordMax     = 5 * time.Second
+)
+
+// keep records what came of a chunk's requests, and tries again while the database is away: what a gateway said is known to
+// nobody else, and a plain refusal that is forgotten would be a message in doubt, never to be sent. It gives up when the
+// lease is over, or this process is to stop; then the attempts are taken over and asked about.
+func (r *sendRound) keep(ctx context.Context, jobs []*sendJob, replies []reply) error {
+	wall := r.clock.Wall()
 	for i, j := range jobs {
 		r.learn(j, replies[i], wall)
 	}
+	wait := recordAgain
+	for waited := time.Duration(0); ; waited += wait {
+		err := r.record(ctx, jobs, replies)
+		if err == nil || waited >= r.opts.Lease {
+			return err
+		}
+		if waited == 0 {
+			r.log.Warn("the outcome of messages cannot be written, tried again until it is", "count", len(jobs), "error", err)
+		} else {
+			wait = min(2*wait, recordMax)
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+		}
+	}
+}
+
+// record writes what came of a chunk's requests, with a case for each message that will not arrive. To write it twice
+// changes nothing.
+func (r *sendRound) record(ctx context.Context, jobs []*sendJob, replies []reply) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	now, wall := r.clock.Now(), r.clock.Wall()
+	settlings := make([]settling, len(jobs))
 	soon := false
 	for i, j := range jobs {
 		settlings[i] = r.outcome(j, replies[i], wall)
@@ -44,10 +77,16 @@ func (r *sendRound) record(ctx context.Context, jobs []*sendJob, replies []reply
 				cases = append(cases, smsFailed(jobs[i].DeliveryID, jobs[i].template(), "没有网关能发送签收密码，短信暂缓", now, r.opts.CaseWithin))
 			}
 		}
-		if err := courier.OpenCases(ctx, tx, cases); err != nil || !soon {
+		if err := courier.OpenCases(ctx, tx, cases); err != nil {
 			return err
 		}
-		return courier.Wake(ctx, tx, courier.WakeMessages)
+		if soon {
+			if err := courier.Wake(ctx, tx, courier.WakeMessages); err != nil {
+				return err
+			}
+		}
+		r.opts.at(PointSendRecording)
+		return nil
 	})
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"emsd/courier"
@@ -47,11 +48,14 @@ type Receipts struct {
 	opts     Options
 	log      *slog.Logger
 	metrics  *Metrics
+
+	mu       sync.Mutex
+	unstored map[string][]Receipt // by gateway: fetched, and not stored yet
 }
 
 // NewReceipts returns Receipts; opts are the Sender's, metrics may be nil.
 func NewReceipts(db *sqlx.DB, v *vault.Vault, g *Gateways, clock courier.Clock, opts Options, log *slog.Logger, m *Metrics) *Receipts {
-	return &Receipts{db: db, vault: v, gateways: g, clock: clock, opts: opts.withDefaults(), log: log, metrics: m}
+	return &Receipts{db: db, vault: v, gateways: g, clock: clock, opts: opts.withDefaults(), log: log, metrics: m, unstored: map[string][]Receipt{}}
 }
 
 // Append stores receipts as a gateway posted them and does nothing else: it waits for its answer 700 ms at most (A.8).
@@ -125,23 +129,41 @@ func (r *Receipts) missing(ctx context.Context) error {
 }
 
 // pull fetches the receipts of gateways that do not bring them, and stores them before anything else: they may be handed
-// out once only.
+// out once only. Those that cannot be stored are kept, and nothing more is fetched from their gateway until they are.
 func (r *Receipts) pull(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, g := range r.gateways.list {
 		puller, ok := g.(Puller)
 		if !ok {
 			continue
 		}
-		list, err := puller.Pull(ctx)
-		if err != nil {
-			r.log.Warn("receipts could not be fetched", "gateway", g.Name(), "class", classOf(err).String())
-			continue
+		if len(r.unstored[g.Name()]) == 0 {
+			list, err := puller.Pull(ctx)
+			if err != nil {
+				r.log.Warn("receipts could not be fetched", "gateway", g.Name(), "class", classOf(err).String())
+				continue
+			}
+			if len(list) == 0 {
+				continue
+			}
+			r.unstored[g.Name()] = list
+			r.opts.at(PointReceiptsPulled)
 		}
-		if err := r.Append(ctx, g.Name(), list); err != nil {
+		if err := r.store(ctx, g.Name(), r.unstored[g.Name()]); err != nil {
 			return err
 		}
+		delete(r.unstored, g.Name())
+		r.opts.at(PointReceiptsStored)
 	}
 	return nil
+}
+
+// store is Append for what nobody brings again: a stop does not cut it short.
+func (r *Receipts) store(ctx context.Context, gateway string, receipts []Receipt) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	return r.Append(ctx, gateway, receipts)
 }
 
 // openStates lists what a receipt may settle. Absent and abandoned are among them: a gateway that did not know an attempt
@@ -205,7 +227,11 @@ func (r *Receipts) join(ctx context.Context, tx *sqlx.Tx, open []openReceipt, re
 	if err := courier.CloseCases(ctx, tx, closings); err != nil {
 		return err
 	}
-	return markReceipts(ctx, tx, all, now)
+	if err := markReceipts(ctx, tx, all, now); err != nil {
+		return err
+	}
+	r.opts.at(PointReceiptsJoined)
+	return nil
 }
 
 // ofTrials parts the receipts about messages to numbers of our own from those about residents'.

@@ -74,6 +74,7 @@ func (r *Resolver) sweep(ctx context.Context) error {
 			return err
 		}
 		r.log.Warn("attempts without an outcome taken over", "count", len(left))
+		r.opts.at(PointResolveSwept)
 		if len(left) < r.opts.Chunk {
 			return nil
 		}
@@ -182,7 +183,11 @@ func (r *Resolver) record(ctx context.Context, open []openAttempt, answers []ans
 				cases = append(cases, smsFailed(a.DeliveryID, a.Milestone, s.reason, now, r.opts.CaseWithin))
 			}
 		}
-		return courier.OpenCases(ctx, tx, cases)
+		if err := courier.OpenCases(ctx, tx, cases); err != nil {
+			return err
+		}
+		r.opts.at(PointResolveRecording)
+		return nil
 	})
 }
 

@@ -24,22 +24,34 @@ import (
 const (
 	PointSendClaimed         = "send.claimed"          // verdicts and attempts are written, not committed
 	PointSendIntentCommitted = "send.intent_committed" // committed, nothing sent
-	PointSendPosted          = "send.posted"           // a gateway has answered, nothing written
+	PointSendAnswered        = "send.answered"         // one request of a chunk has been answered; others are on their way
+	PointSendPosted          = "send.posted"           // all of them, nothing written
+	PointSendRecording       = "send.recording"        // outcomes are written, not committed
 	PointSendOutcomeWritten  = "send.outcome_written"  // committed
 
-	PointResolveClaimed        = "resolve.claimed" // lease committed, nothing asked
-	PointResolveAsked          = "resolve.asked"   // the gateway has said what it knows
+	PointResolveSwept          = "resolve.swept"     // attempts of a dead sender are unknown, nothing asked
+	PointResolveClaimed        = "resolve.claimed"   // lease committed, nothing asked
+	PointResolveAsked          = "resolve.asked"     // the gateway has said what it knows
+	PointResolveRecording      = "resolve.recording" // answers are written, not committed
 	PointResolveOutcomeWritten = "resolve.outcome_written"
+
+	PointReceiptsPulled = "receipts.pulled" // a gateway has handed its receipts out, nothing stored
+	PointReceiptsStored = "receipts.stored" // as they came, committed
+	PointReceiptsJoined = "receipts.joined" // attempts are settled by them, not committed
 )
 
 // PointTrialIntentCommitted is where a self-test is committed and not sent.
 const PointTrialIntentCommitted = "trial.intent_committed"
 
-// SendPoints lists every point, for tests that walk over them.
-var SendPoints = []string{
-	PointSendClaimed, PointSendIntentCommitted, PointSendPosted, PointSendOutcomeWritten,
-	PointResolveClaimed, PointResolveAsked, PointResolveOutcomeWritten,
-}
+// SendPoints lists the points of sending and resolving, ReceiptPoints those of receipts, for tests that walk over them.
+// PointSendAnswered is in neither: workers pass it, and what ends them ends the whole process.
+var (
+	SendPoints = []string{
+		PointSendClaimed, PointSendIntentCommitted, PointSendPosted, PointSendRecording, PointSendOutcomeWritten,
+		PointResolveSwept, PointResolveClaimed, PointResolveAsked, PointResolveRecording, PointResolveOutcomeWritten,
+	}
+	ReceiptPoints = []string{PointReceiptsPulled, PointReceiptsStored, PointReceiptsJoined}
+)
 
 // Options says how messages are sent. Times are wall times unless they say otherwise; zero values take the default
 // given here.
@@ -196,7 +208,7 @@ func (r *sendRound) chunk(ctx context.Context) (int, error) {
 	r.opts.at(PointSendIntentCommitted)
 	replies := r.post(ctx, jobs, wall)
 	r.opts.at(PointSendPosted)
-	if err := r.record(context.WithoutCancel(ctx), jobs, replies); err != nil {
+	if err := r.keep(ctx, jobs, replies); err != nil {
 		return 0, fmt.Errorf("record the outcome of %d messages: %w", len(jobs), err)
 	}
 	r.opts.at(PointSendOutcomeWritten)
@@ -401,6 +413,7 @@ func (r *sendRound) post(ctx context.Context, jobs []*sendJob, begun time.Time) 
 					replies[i] = reply{err: &SendError{Class: Unsent, Code: codeNotBegun}, handedBack: true, local: true}
 				} else {
 					replies[i] = r.send(ctx, jobs[i])
+					r.opts.at(PointSendAnswered)
 				}
 				<-r.slots
 			}
