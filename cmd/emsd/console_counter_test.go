@@ -222,68 +222,6 @@ func TestTheCounterWorksWithoutScript(t *testing.T) {
 	}
 }
 
-// Nobody of another station sees or changes what lies at this counter, whatever number is guessed.
-func TestAnotherStationsCounterIsNotThere(t *testing.T) {
-	t.Parallel()
-	d := start(t, setup{env: []string{withoutFactor}})
-	e := d.envelopes(2)
-	station := stationOf(t, d, e[0].id)
-	own, other := d.clerk(staff.Counter, station), d.clerk(staff.Counter, otherStation(t, d, station))
-	for _, x := range e {
-		own.post("/console/counter/pack", "permit", x.permit, "scan", x.waybill)
-	}
-	at := own.done("/console/counter/manifests")
-	own.post(at, "scan", e[0].waybill)
-	d.must(http.StatusOK, "POST", "/v1/deliveries/"+e[1].id+"/handover", map[string]any{"reason": "交寄"})
-	own.post("/console/counter/returns", "shelf", "A-1", "scan", e[1].waybill)
-	cases := d.cases()
-	if len(cases) == 0 {
-		t.Fatal("no case to try")
-	}
-	for _, id := range cases {
-		own.page("/console/cases/" + id)
-	}
-	back, one := "/console/counter/returns/"+e[1].id, "/console/cases/"+cases[0]
-	for _, r := range []struct {
-		name string
-		got  reply
-	}{
-		{"manifest", other.get(at)}, {"its PDF", other.get(at + "/manifest.pdf")}, {"scan for it", other.post(at, "scan", e[1].waybill)},
-		{"remove from it", other.post(at+"/remove", "delivery", e[0].id)}, {"close it", other.post(at+"/close", "count", "1", "courier", "王")},
-		{"return", other.get(back)}, {"move it", other.post(back+"/move", "shelf", "X-1")}, {"pick it up", other.post(back+"/pick-up", "who", "holder", "id_document", "passport")},
-		{"dispose of it", other.post(back+"/dispose", "how", "sent_back", "reason", "x")}, {"case", other.get(one)}, {"take it", other.post(one + "/take")},
-		{"hand it over", other.post(one+"/hand-over", "to", own.name)}, {"release it", other.post(one + "/release")}, {"close it", other.post(one+"/close", "outcome", "x", "why", "x")},
-		{"settle a stop", other.post("/console/counter/pack/stops/"+e[0].id, "reason", "x")}, {"no id", other.get("/console/counter/manifests/x")},
-		{"scan its return", other.post("/console/counter/returns", "shelf", "X-1", "scan", e[1].waybill)},
-	} {
-		if r.got.status != http.StatusNotFound {
-			t.Errorf("%s: %s, want 404", r.name, r.got)
-		}
-	}
-	if r := other.post("/console/counter/labels.pdf", "kind", "own", "waybill_no", e[0].waybill); r.status != http.StatusUnprocessableEntity || strings.HasPrefix(string(r.body), "%PDF") {
-		t.Errorf("print its label: %s", r)
-	}
-	if r := other.post("/console/counter/pack", "permit", e[0].permit, "scan", e[0].waybill); !strings.Contains(string(r.body), "不是本受理点的证件") || strings.Contains(string(r.body), "应为") {
-		t.Errorf("pack its permit: %s", r)
-	}
-	for _, path := range []string{"/console/counter/manifests", "/console/counter/returns", "/console/counter/labels", "/console/cases"} {
-		if page := other.page(path); strings.Contains(page, e[0].waybill) || strings.Contains(page, e[1].permit) {
-			t.Errorf("%s shows another station's envelopes", path)
-		}
-	}
-	auditor := d.clerk(staff.Auditor, "")
-	for _, path := range []string{"/console/counter/pack", "/console/counter/labels", at, back} {
-		if r := auditor.get(path); r.status != http.StatusForbidden {
-			t.Errorf("an auditor at %s: %s", path, r)
-		}
-	}
-	for _, path := range []string{"/console/counter/pack", at + "/close", back + "/pick-up", one + "/close", "/console/fees", "/console/counter/labels.pdf"} {
-		if r := auditor.post(path, "x", "y"); r.status != http.StatusForbidden {
-			t.Errorf("an auditor posts to %s: %s", path, r)
-		}
-	}
-}
-
 // cases lists the ids of the open cases.
 func (d *daemon) cases() (ids []string) {
 	d.t.Helper()
@@ -291,15 +229,6 @@ func (d *daemon) cases() (ids []string) {
 		d.t.Fatal(err)
 	}
 	return ids
-}
-
-func otherStation(t *testing.T, d *daemon, not string) string {
-	t.Helper()
-	var code string
-	if err := d.app.db.Get(&code, `SELECT code FROM stations WHERE code <> $1 ORDER BY code LIMIT 1`, not); err != nil {
-		t.Fatal(err)
-	}
-	return code
 }
 
 // TestACaseFromOpeningToClosing: it is seen, taken, given to a colleague, and closed with an outcome.

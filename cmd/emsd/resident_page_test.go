@@ -294,6 +294,44 @@ func TestWhatResidentsMayAskFor(t *testing.T) {
 	}
 }
 
+// TestTheDigitsOfOneEnvelopeOpenNoOther sends what one page has given to the page of another, which has the same phone's digits.
+func TestTheDigitsOfOneEnvelopeOpenNoOther(t *testing.T) {
+	t.Parallel()
+	d := start(t, setup{ems: emssim.Config{PushTo: "here"}})
+	mine, other := d.ordered(82), d.ordered(83)
+	d.scanned(other, "attempt_failed", "203", "702", "705")
+	before := d.eventTypes(other)
+	v := d.visitor()
+	if page := v.sees(d.residentPath(mine), "0001"); !strings.Contains(page, "等待交给 EMS") {
+		t.Errorf("the own page: %s", page)
+	}
+	at, err := url.Parse(d.public + d.residentPath(mine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cookies := v.client.Jar.Cookies(at)
+	if len(cookies) != 1 {
+		t.Fatalf("%d cookies after the digits", len(cookies))
+	}
+	as := []string{"Cookie", cookies[0].String()}
+	path := d.residentPath(other)
+	stranger := &clerk{t: t, base: d.public, client: d.visitor().client}
+	if r := stranger.send("GET", path, nil, as...); r.status != http.StatusOK || !strings.Contains(string(r.body), "后四位") || strings.Contains(string(r.body), "再次投递") {
+		t.Errorf("another's page opens: %s", r)
+	}
+	for _, form := range []string{"/again", "/not-received", "/wrong-phone"} {
+		if r := stranger.send("POST", path+form, url.Values{}, as...); r.status != http.StatusForbidden || strings.Contains(string(r.body), "再次投递") {
+			t.Errorf("another's form %s is taken: %s", form, r)
+		}
+	}
+	if after := d.eventTypes(other); after != before {
+		t.Errorf("events after %s, before %s", after, before)
+	}
+	if r := stranger.send("GET", d.residentPath(mine), nil, as...); !strings.Contains(string(r.body), "等待交给 EMS") {
+		t.Errorf("the cookie opens nothing at all, so that this test proves nothing: %s", r)
+	}
+}
+
 func TestAPageEndsSomeTimeAfterTheDelivery(t *testing.T) {
 	t.Parallel()
 	d := start(t, setup{env: []string{"EMSD_TRACKING_DAYS=3"}})

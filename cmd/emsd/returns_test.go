@@ -238,23 +238,10 @@ func TestANonReceiptEndsInALossAndANewIssue(t *testing.T) {
 	until(t, 15*time.Second, "ordered", func() bool { return d.status(id(again)) == "ordered" })
 }
 
-func TestOnlyClerksHandOutMoveAndLoseEnvelopes(t *testing.T) {
+func TestAnEnvelopeThatIsNotThereIsNotFound(t *testing.T) {
 	t.Parallel()
 	d := start(t, setup{})
 	some := "/v1/deliveries/0198c0de-0000-7000-8000-000000000000"
-	for call, scopes := range map[string][]string{
-		"POST " + some + "/handover": {"permits", "read", "payments"}, "POST /v1/handovers": {"permits", "read", "payments"},
-		"POST /v1/returns": {"permits", "read", "payments"}, "GET /v1/returns": {"permits", "payments"},
-		"POST " + some + "/return/shelf": {"permits", "read", "payments"}, "POST " + some + "/return/pick-up": {"permits", "read", "payments"},
-		"POST " + some + "/return/dispose": {"permits", "read", "payments"},
-		"POST " + some + "/redispatch":     {"read", "payments"}, "POST " + some + "/not-received": {"read", "payments"},
-		"POST " + some + "/not-received/close": {"permits", "read", "payments"}, "POST " + some + "/declare-lost": {"permits", "read", "payments"},
-	} {
-		method, path, _ := strings.Cut(call, " ")
-		for _, s := range scopes {
-			problem(t, d.call(s, method, path, "{}"), http.StatusForbidden, "scope_missing")
-		}
-	}
 	for path, body := range map[string]any{
 		"/handover": map[string]any{}, "/return/shelf": map[string]any{"shelf": "A"},
 		"/return/pick-up": map[string]any{"who": "holder", "id_document": "passport"},

@@ -84,6 +84,7 @@ type casePage struct {
 	Because    string
 }
 
+// caseFile reads a case that this person sees: one about a webhook is there only for who keeps the webhooks.
 func (c *Console) caseFile(v *visit, id uuid.UUID) (courier.CaseFile, error) {
 	f, err := c.Service.CaseFile(v.Context(), id)
 	if err == nil && f.Subject != "" && !v.User().May(staff.ManageHooks) {
@@ -131,6 +132,9 @@ func (c *Console) caseTake(v *visit) error {
 	if err != nil {
 		return err
 	}
+	if _, err := c.caseFile(v, id); err != nil {
+		return err
+	}
 	if err := c.Service.TakeCase(v.Context(), id, v.User().Actor()); err != nil {
 		return err
 	}
@@ -164,6 +168,9 @@ func (c *Console) caseHandOver(v *visit) error {
 func (c *Console) caseRelease(v *visit) error {
 	id, err := v.id()
 	if err != nil {
+		return err
+	}
+	if _, err := c.caseFile(v, id); err != nil {
 		return err
 	}
 	if err := c.Service.HandCase(v.Context(), id, "", v.form("note"), v.User().Actor(), v.User().May(staff.Confirm)); err != nil {

@@ -131,6 +131,9 @@ func (c *Console) importDecide(v *visit, decide func(ctx context.Context, id uui
 	if err != nil {
 		return err
 	}
+	if _, err := c.Uploads.Get(v.Context(), id, v.User().Actor(), false); err != nil {
+		return err
+	}
 	if err := decide(v.Context(), id, v.User().Actor()); err != nil {
 		return err
 	}
