@@ -46,8 +46,15 @@ func acceptEntry(results []Result, by string, now time.Time) []audit.Entry {
 func paymentEntries(fresh []Payment, now time.Time) []audit.Entry {
 	entries := make([]audit.Entry, len(fresh))
 	for i, p := range fresh {
-		entries[i] = audit.Entry{At: now, Actor: p.RecordedBy, Action: "payment.record", Object: p.DeliveryID.String(),
-			Detail: map[string]string{"transaction_no": p.TransactionNo, "amount_fen": strconv.FormatInt(p.AmountFen, 10), "method": p.Method}}
+		entries[i] = audit.Entry{At: now, Actor: p.RecordedBy, Action: "payment.record", Object: p.DeliveryID.String(), Detail: moneyDetail(p)}
 	}
 	return entries
+}
+
+func moneyDetail(p Payment) map[string]string {
+	detail := map[string]string{"transaction_no": p.TransactionNo, "amount_fen": strconv.FormatInt(p.AmountFen, 10), "method": p.Method}
+	if p.Reason != "" {
+		detail["reason"] = p.Reason
+	}
+	return detail
 }

@@ -111,6 +111,7 @@ type Payment struct {
 	PaidAt        time.Time
 	RecordedAt    time.Time
 	RecordedBy    string
+	Reason        string // of a clerk who records it, for the audit; a machine gives none
 }
 
 // A Case is something that needs a person. It is about a delivery, or about what Subject names (webhook:ID).

@@ -84,6 +84,15 @@ type PayResult struct {
 // A refused delivery and one whose freight is collected take no money: it was never asked for.
 func (s *Service) Pay(ctx context.Context, delivery uuid.UUID, p Payment) (Delivery, error) {
 	p.DeliveryID = delivery
+	if p.Reason != "" {
+		d, err := s.delivery(ctx, delivery)
+		if err != nil {
+			return d, err
+		}
+		if p.Reason, err = Scrub(d.Recipient, "reason", p.Reason); err != nil {
+			return d, err
+		}
+	}
 	results, err := s.PayBatch(ctx, []Payment{p})
 	if err != nil {
 		return Delivery{}, err
@@ -321,8 +330,12 @@ func (s *Service) Refund(ctx context.Context, delivery uuid.UUID, p Payment) (De
 		if err := AppendEvents(ctx, tx, []NewEvent{{delivery, EventRefunded, now, EventData{AmountFen: p.AmountFen}}}); err != nil {
 			return err
 		}
-		return audit.Append(ctx, tx, audit.Entry{At: now, Actor: p.RecordedBy, Action: "refund", Object: delivery.String(),
-			Detail: map[string]string{"transaction_no": p.TransactionNo, "amount_fen": fmt.Sprint(p.AmountFen)}})
+		if p.Reason != "" {
+			if p.Reason, err = s.scrub(row, "reason", p.Reason); err != nil {
+				return err
+			}
+		}
+		return audit.Append(ctx, tx, audit.Entry{At: now, Actor: p.RecordedBy, Action: "refund", Object: delivery.String(), Detail: moneyDetail(p)})
 	})
 	if err != nil {
 		return Delivery{}, err

@@ -25,7 +25,7 @@ func paymentsByNumber(ctx context.Context, tx *sqlx.Tx, numbers []string) (map[s
 		return nil, fmt.Errorf("read %d transactions: %w", len(numbers), err)
 	}
 	for _, r := range rows {
-		found[r.TransactionNo] = Payment(r)
+		found[r.TransactionNo] = r.payment()
 	}
 	return found, nil
 }

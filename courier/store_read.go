@@ -192,6 +192,11 @@ type paymentRow struct {
 	RecordedBy    string    `db:"recorded_by"`
 }
 
+func (r paymentRow) payment() Payment {
+	return Payment{ID: r.ID, DeliveryID: r.DeliveryID, Kind: r.Kind, TransactionNo: r.TransactionNo, Method: r.Method, AmountFen: r.AmountFen,
+		PaidAt: r.PaidAt, RecordedAt: r.RecordedAt, RecordedBy: r.RecordedBy}
+}
+
 const paymentColumns = `id, delivery_id, kind, transaction_no, method, amount_fen, paid_at, recorded_at, recorded_by`
 
 func paymentsOf(ctx context.Context, q sqlx.QueryerContext, delivery uuid.UUID) ([]Payment, error) {
@@ -203,7 +208,7 @@ func paymentsOf(ctx context.Context, q sqlx.QueryerContext, delivery uuid.UUID) 
 	}
 	payments := make([]Payment, len(rows))
 	for i, r := range rows {
-		payments[i] = Payment(r)
+		payments[i] = r.payment()
 	}
 	return payments, nil
 }

@@ -86,10 +86,14 @@ func TestAnActionNeedsItsBoxAndItsReason(t *testing.T) {
 	if r := c.post(path+"/pay", "sure", "1", "reason", "窗口收现金", "amount", "1e9", "method", "cash", "transaction_no", "SJ-1"); r.status != http.StatusUnprocessableEntity {
 		t.Errorf("an odd amount: %s", r)
 	}
-	c.done(path+"/pay", "sure", "1", "reason", "窗口收现金", "amount", yuanText(int(fee)), "method", "cash", "transaction_no", "SJ-1")
+	c.done(path+"/pay", "sure", "1", "reason", "窗口收现金，欧阳测试丁付", "amount", yuanText(int(fee)), "method", "cash", "transaction_no", "SJ-1")
 	until(t, 20*time.Second, "ordered", func() bool { return d.status(id(v)) == "ordered" })
 	c.done(path+"/handover", "sure", "1", "reason", "交给揽收员")
 	c.done(path+"/ask", "sure", "1", "reason", "申请人催问")
+	until(t, 20*time.Second, "on the page: why the payment was recorded", func() bool { return strings.Contains(c.page(path), "窗口收现金") })
+	if strings.Contains(c.page(path), "欧阳测试丁") {
+		t.Error("the reason of a payment names the recipient")
+	}
 	c.page(path, "已交给邮政揽收人员", "请邮政查询", c.user.Name)
 	if r := c.post("/console/deliveries/"+uuid.NewString()+"/cancel", "sure", "1", "reason", "原因"); r.status != http.StatusNotFound {
 		t.Errorf("a delivery that is not there: %s", r)

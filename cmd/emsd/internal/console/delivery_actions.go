@@ -120,8 +120,8 @@ func (c *Console) askEMS(v *visit, id uuid.UUID, reason string) error {
 	return c.Staff.Record(v.Context(), v.User(), "ask_ems", map[string]string{"reason": reason}, id.String())
 }
 
-func (c *Console) payment(v *visit) (courier.Payment, error) {
-	p := courier.Payment{Method: v.form("method"), TransactionNo: v.form("transaction_no"), PaidAt: c.Clock.Now(), RecordedBy: v.User().Actor()}
+func (c *Console) payment(v *visit, reason string) (courier.Payment, error) {
+	p := courier.Payment{Method: v.form("method"), TransactionNo: v.form("transaction_no"), PaidAt: c.Clock.Now(), RecordedBy: v.User().Actor(), Reason: reason}
 	fen, ok := fenOf(v.form("amount"))
 	if !ok {
 		return p, courier.Faults{{Field: "amount", Code: "format", Detail: "金额以元为单位，例如 12 或 12.50"}}
@@ -130,8 +130,8 @@ func (c *Console) payment(v *visit) (courier.Payment, error) {
 	return p, nil
 }
 
-func (c *Console) pay(v *visit, id uuid.UUID, _ string) error {
-	p, err := c.payment(v)
+func (c *Console) pay(v *visit, id uuid.UUID, reason string) error {
+	p, err := c.payment(v, reason)
 	if err != nil {
 		return err
 	}
@@ -139,8 +139,8 @@ func (c *Console) pay(v *visit, id uuid.UUID, _ string) error {
 	return err
 }
 
-func (c *Console) refund(v *visit, id uuid.UUID, _ string) error {
-	p, err := c.payment(v)
+func (c *Console) refund(v *visit, id uuid.UUID, reason string) error {
+	p, err := c.payment(v, reason)
 	if err != nil {
 		return err
 	}
