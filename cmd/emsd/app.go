@@ -392,7 +392,7 @@ func (a *app) console() http.Handler {
 		History: tracking.NewHistory(a.db, a.clock, tracking.HistoryOptions{}), Messages: notify.NewReader(a.db), Uploads: a.uploads, Residents: a.pages, Calls: a.calls(), Proxies: a.cfg.TrustedProxies, Refusals: notify.NewRefusals(a.db, a.vault),
 		Webhooks: a.hooks,
 		Texts:    console.Texts{Gateways: a.gateways, Signatures: a.cfg.signatures(), Passwords: a.cfg.EMS.DeliveryPassword, Registrations: a.registrations},
-		Labels:   a.orderer, Press: a.press, Biller: a.ems, Clock: a.clock, Log: a.log})
+		Labels:   a.orderer, Press: a.press, Biller: a.ems, TrackingURL: a.trackingURL, Clock: a.clock, Log: a.log})
 }
 
 // trackingURL is the address of the resident's page of a delivery; empty when nobody has said under which address the page

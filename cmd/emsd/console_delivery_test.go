@@ -14,7 +14,7 @@ import (
 
 func TestADeliveryIsShownWholeAndUnmaskedForAWhile(t *testing.T) {
 	t.Parallel()
-	d := start(t, setup{env: []string{withoutFactor}})
+	d := start(t, setup{env: []string{withoutFactor, "EMSD_PUBLIC_URL=http://127.0.0.1:8081"}})
 	delivery := d.ordered(1)
 	c := d.clerk(staff.BackOffice, "")
 	path := "/console/deliveries/" + delivery
@@ -24,6 +24,13 @@ func TestADeliveryIsShownWholeAndUnmaskedForAWhile(t *testing.T) {
 		if strings.Contains(page, secret) {
 			t.Errorf("the masked page shows %s", secret)
 		}
+	}
+	address := d.call("permits", "GET", "/v1/deliveries/"+delivery, nil).in(t)["tracking_url"].(string)
+	if !strings.Contains(page, address) {
+		t.Errorf("the page does not say where the resident's page is: %s", address)
+	}
+	if strings.Contains(d.clerk(staff.Auditor, "").page(path), address) {
+		t.Error("an auditor sees the address of the resident's page")
 	}
 	b := newTab(t, d.api).cookies(c)
 	b.open(path)

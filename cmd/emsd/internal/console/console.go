@@ -54,6 +54,8 @@ import (
 	"emsd/notify"
 	"emsd/notify/webhook"
 	"emsd/tracking"
+
+	"github.com/google/uuid"
 )
 
 // Parts is what the console is made of.
@@ -73,9 +75,11 @@ type Parts struct {
 	Biller    courier.Biller
 	Webhooks  *webhook.Service
 	Texts     Texts
-	Proxies   web.Proxies
-	Clock     courier.Clock
-	Log       *slog.Logger
+	// TrackingURL gives the address of a resident's page; empty for none. nil: there are none.
+	TrackingURL func(delivery uuid.UUID) string
+	Proxies     web.Proxies
+	Clock       courier.Clock
+	Log         *slog.Logger
 }
 
 // A Console answers everything under /console.

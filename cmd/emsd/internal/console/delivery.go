@@ -27,6 +27,7 @@ type deliveryPage struct {
 	StationName   string
 	Entries       []entry       // the timeline, the newest first
 	Resident      resident.View // what the resident's page shows
+	ResidentAt    string        // its address, for who may give it to the resident; empty for none
 	Interventions []courier.Intervention
 	Proposals     []courier.Proposal
 	Can           map[string]bool // what may be done now, by this person
@@ -78,6 +79,9 @@ func (c *Console) delivery(v *visit) error {
 	open := openKinds(p.Cases)
 	if p.Resident, err = c.Residents.View(v.Context(), p.View, resident.Chinese); err != nil {
 		return err
+	}
+	if c.TrackingURL != nil && v.User().May(staff.NotReceived) { // who answers residents
+		p.ResidentAt = c.TrackingURL(id)
 	}
 	p.Standing, p.Can = courier.StandingOf(p.Delivery, open), canDo(v.User(), p, open)
 	return v.render("delivery", p)
