@@ -101,3 +101,12 @@ type Conflict struct {
 }
 
 func (e *Conflict) Error() string { return e.Code + ": " + e.Detail }
+
+// A Gone is a request for what is kept no more. What is still there begins behind After.
+type Gone struct {
+	Code   string
+	Detail string // plain Chinese
+	After  int64  // position in the feed
+}
+
+func (e *Gone) Error() string { return e.Code + ": " + e.Detail }

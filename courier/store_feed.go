@@ -76,6 +76,41 @@ func ReadFeed(ctx context.Context, q sqlx.QueryerContext, after int64, limit int
 	return events, nil
 }
 
+// ResumeFeed is ReadFeed for a reader that has come as far as after, however long ago: it never passes over what is kept no more.
+// Positions have no gaps, so where one is missing its month was dropped: the reader gets what comes before it, and then a *Gone.
+// One that has come further than the feed has read what a restored database has forgotten: a *Conflict.
+func ResumeFeed(ctx context.Context, q sqlx.QueryerContext, after int64, limit int) ([]Event, error) {
+	events, err := ReadFeed(ctx, q, after, limit)
+	if err == nil && len(events) == 0 {
+		var head int64
+		if head, err = FeedHead(ctx, q); err != nil || head == after {
+			return nil, err
+		}
+		if head < after {
+			return nil, &Conflict{Code: "position_ahead", Detail: fmt.Sprintf("after 大于最新的位置 %d：数据库可能由备份恢复过，"+
+				"请与运维人员核对恢复的时间，从那时之前的位置重新读取", head)}
+		}
+		if events, err = ReadFeed(ctx, q, after, limit); err == nil && len(events) == 0 { // published since the first look, or dropped
+			return nil, eventsGone(head)
+		}
+	}
+	for i, e := range events {
+		switch {
+		case e.Position == after+1+int64(i):
+		case i == 0:
+			return nil, eventsGone(e.Position - 1)
+		default:
+			return events[:i], nil
+		}
+	}
+	return events, err
+}
+
+func eventsGone(after int64) error {
+	return &Gone{Code: "events_gone", After: after, Detail: fmt.Sprintf("所要的事件已不再保存。现存的事件在 after=%d 之后；"+
+		"其间的变动请按 updated_after 查看寄递的现状，再从 after=%d 继续读取", after, after)}
+}
+
 // FeedHead is the last position given.
 func FeedHead(ctx context.Context, q sqlx.QueryerContext) (int64, error) {
 	var head int64

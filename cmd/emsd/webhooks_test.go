@@ -120,9 +120,8 @@ func TestWebhooksFromTheAPIToTheSubscriber(t *testing.T) {
 		t.Fatalf("enable: %s", r)
 	}
 	until(t, 20*time.Second, "told of what came meanwhile", func() bool { return len(sub.got()) == 4 })
-	// A replay of what is on its way this moment is that try; so it waits until the last one is recorded.
-	until(t, 20*time.Second, "recorded", func() bool { return d.call("read", "GET", hook, nil).in(t)["pending"] == 0.0 })
 
+	// What is on its way this moment comes once more all the same.
 	if r := d.call("admin", "POST", hook+"/replay", map[string]any{"after": 0, "until": 1000000}); r.status != http.StatusAccepted || r.in(t)["messages"] != 3.0 {
 		t.Errorf("replay: %s", r)
 	}

@@ -3,6 +3,7 @@ package webhook
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -34,6 +35,8 @@ type Endpoint struct {
 	CreatedAt     time.Time
 	CreatedBy     string
 	UpdatedAt     time.Time
+
+	purged int64 // position up to which sent messages may be gone
 }
 
 // MaxPending is up to where waiting messages are counted.
@@ -140,6 +143,16 @@ func (r Replay) check() courier.Faults {
 		return courier.Faults{{Field: "until", Code: "range", Detail: "until 应大于 after，二者都是事件的 position"}}
 	}
 	return nil
+}
+
+// within refuses a range that begins among what was purged, up to a position: less would come than was asked for.
+func (r Replay) within(purged int64) error {
+	if r.Until == 0 || r.After >= purged {
+		return nil
+	}
+	at := strconv.FormatInt(purged, 10)
+	return &courier.Gone{Code: "replay_too_far_back", After: purged,
+		Detail: "position 在 " + at + " 及以前的推送已过保留期，不能重发。请以 after=" + at + " 重发其后的推送，更早的变动从事件流（GET /v1/events）读取"}
 }
 
 // subject names an endpoint in a case.

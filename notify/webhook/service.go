@@ -277,7 +277,10 @@ func (s *Service) Replay(ctx context.Context, id uuid.UUID, r Replay, by string)
 	}
 	n := 0
 	_, err := s.change(ctx, id, "webhook.replay", by, func(tx *sqlx.Tx, e *Endpoint, _ *keys) (map[string]string, error) {
-		var err error
+		err := r.within(e.purged)
+		if err != nil {
+			return nil, err
+		}
 		if n, err = replay(ctx, tx, id, r, s.clock.Wall()); err != nil {
 			return nil, err
 		}

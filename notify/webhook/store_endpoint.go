@@ -16,7 +16,7 @@ import (
 )
 
 const endpointColumns = `id, name, url, types, ordered, after_position, secret_sealed, old_secret_sealed, key_sealed, old_key_sealed, old_until,
-	disabled_why, disabled_at, failures, failing_since, hold_until, last_success_at, created_at, created_by, updated_at`
+	disabled_why, disabled_at, failures, failing_since, hold_until, last_success_at, created_at, created_by, updated_at, purged_position`
 
 type endpointRow struct {
 	ID      uuid.UUID      `db:"id"`
@@ -35,6 +35,7 @@ type endpointRow struct {
 	CreatedAt     time.Time    `db:"created_at"`
 	CreatedBy     string       `db:"created_by"`
 	UpdatedAt     time.Time    `db:"updated_at"`
+	Purged        int64        `db:"purged_position"`
 	Pending       int          `db:"pending"`
 	FailedCount   int          `db:"failed"`
 	OldestAt      sql.NullTime `db:"oldest_at"`
@@ -51,7 +52,7 @@ func (r endpointRow) health() Health {
 func (r endpointRow) endpoint(k keys, wall time.Time) Endpoint {
 	e := Endpoint{ID: r.ID, Name: r.Name, URL: r.URL, Types: r.Types, Ordered: r.Ordered, After: r.After, PublicKey: publicKey(k.seed),
 		Disabled: r.DisabledWhy, DisabledAt: r.DisabledAt.Time, Health: r.health(), LastSuccessAt: r.LastSuccessAt.Time, Pending: r.Pending,
-		Failed: r.FailedCount, OldestAt: r.OldestAt.Time, CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy, UpdatedAt: r.UpdatedAt}
+		Failed: r.FailedCount, OldestAt: r.OldestAt.Time, CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy, UpdatedAt: r.UpdatedAt, purged: r.Purged}
 	if wall.Before(k.oldUntil) {
 		e.OldUntil, e.OldPublicKey = k.oldUntil, publicKey(k.oldSeed)
 	}

@@ -22,7 +22,9 @@ func insertTest(ctx context.Context, tx *sqlx.Tx, endpoint, message uuid.UUID, b
 	return nil
 }
 
-// replay makes messages due again and tells how many. What waits already becomes due at once.
+// replay makes messages due again and tells how many. What waits already becomes due at once. What is on its way goes out once
+// more when that try is over: whoever asks may have lost what he is being sent this moment, and in an ordered line nothing
+// may be sent beside it.
 func replay(ctx context.Context, tx *sqlx.Tx, endpoint uuid.UUID, r Replay, wall time.Time) (int, error) {
 	which, args := `SELECT n FROM webhook_outbox WHERE endpoint_id = $1 AND failed`, []any{endpoint, wall}
 	switch {
@@ -37,7 +39,8 @@ func replay(ctx context.Context, tx *sqlx.Tx, endpoint uuid.UUID, r Replay, wall
 		WITH held AS MATERIALIZED (
 			SELECT o.n FROM webhook_outbox o WHERE o.endpoint_id = $1 AND o.n IN (` + which + `) ORDER BY o.n FOR UPDATE
 		)
-		UPDATE webhook_outbox o SET done_at = NULL, failed = false, tries = 0, next_attempt_at = $2
+		UPDATE webhook_outbox o SET done_at = NULL, failed = false, again = lease_until IS NOT NULL,
+			tries = CASE WHEN lease_until IS NULL THEN 0 ELSE tries END, next_attempt_at = CASE WHEN lease_until IS NULL THEN $2 ELSE next_attempt_at END
 		FROM held h WHERE o.endpoint_id = $1 AND o.n = h.n`
 	res, err := tx.ExecContext(ctx, query, args...)
 	if err != nil {

@@ -64,7 +64,7 @@ func claimDue(ctx context.Context, db *sqlx.DB, targets []*target, wall, lease t
 				FOR UPDATE SKIP LOCKED
 			) o
 		), taken AS (
-			UPDATE webhook_outbox o SET lease_until = $4 FROM due WHERE o.endpoint_id = due.endpoint_id AND o.n = due.n
+			UPDATE webhook_outbox o SET lease_until = $4, again = false FROM due WHERE o.endpoint_id = due.endpoint_id AND o.n = due.n
 			RETURNING o.endpoint_id, o.n, o.tries
 		)
 		SELECT t.endpoint_id, t.n, t.tries, m.id, m.type, m.body FROM taken t JOIN webhook_messages m ON m.n = t.n
@@ -109,7 +109,7 @@ func claimLines(ctx context.Context, tx *sqlx.Tx, targets []*target, wall, lease
 			WHERE h.due AND NOT EXISTS (
 				SELECT 1 FROM webhook_outbox o WHERE o.endpoint_id = e.id AND o.done_at IS NULL AND o.lease_until > $2)
 		), taken AS (
-			UPDATE webhook_outbox o SET lease_until = $3 FROM line h
+			UPDATE webhook_outbox o SET lease_until = $3, again = false FROM line h
 			WHERE o.endpoint_id = h.endpoint_id AND o.n = h.n AND o.done_at IS NULL AND (o.lease_until IS NULL OR o.lease_until <= $2)
 			RETURNING o.endpoint_id, o.n, o.tries
 		)
@@ -128,45 +128,47 @@ type settling struct {
 }
 
 // settle writes tries and what follows from each. A row that was claimed anew meanwhile, because this try outlived its lease,
-// keeps what that claim makes of it.
+// keeps what that claim makes of it. One that was asked for again meanwhile begins a new schedule, at once if this try came to
+// an end.
 func settle(ctx context.Context, tx *sqlx.Tx, settlings []settling, wall time.Time) error {
 	if len(settlings) == 0 {
 		return nil
 	}
 	n := len(settlings)
 	endpoints, ns, leases, next := make([]string, n), make([]int64, n), make([]time.Time, n), make([]time.Time, n)
-	done, failed, at, took := make([]bool, n), make([]bool, n), make([]time.Time, n), make([]int64, n)
+	done, failed, at, took, tries := make([]bool, n), make([]bool, n), make([]time.Time, n), make([]int64, n), make([]int64, n)
 	outcomes, status, details := make([]string, n), make([]int64, n), make([]string, n)
 	for i, s := range settlings {
 		endpoints[i], ns[i], leases[i], next[i] = s.job.Endpoint.String(), s.job.N, s.job.lease, s.next
 		done[i], failed[i], at[i], took[i] = s.done, s.failed, s.result.at, s.result.took.Milliseconds()
-		outcomes[i], status[i], details[i] = s.result.outcome, int64(s.result.status), s.result.detail
+		outcomes[i], status[i], details[i], tries[i] = s.result.outcome, int64(s.result.status), s.result.detail, int64(s.job.Tries+1)
 		if s.done {
 			next[i] = wall
 		}
 	}
 	_, err := tx.ExecContext(ctx, `
 		WITH s AS MATERIALIZED (
-			SELECT endpoint_id, n, lease, next, done, failed, at, took, outcome, status, detail
+			SELECT endpoint_id, n, lease, next, done, failed, at, took, outcome, status, detail, try
 			FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::boolean[], $6::boolean[], $7::timestamptz[],
-				$8::bigint[], $9::text[], $10::bigint[], $11::text[]) AS s(endpoint_id, n, lease, next, done, failed, at, took, outcome, status, detail)
+				$8::bigint[], $9::text[], $10::bigint[], $11::text[], $13::bigint[]) AS s(endpoint_id, n, lease, next, done, failed, at, took, outcome, status, detail, try)
 		), held AS MATERIALIZED (
 			SELECT o.endpoint_id, o.n FROM webhook_outbox o JOIN s ON s.endpoint_id = o.endpoint_id AND s.n = o.n
 			ORDER BY o.endpoint_id, o.n FOR UPDATE OF o
 		), settled AS (
 			UPDATE webhook_outbox o
-			SET tries = o.tries + 1, lease_until = NULL, next_attempt_at = CASE WHEN s.done THEN o.next_attempt_at ELSE s.next END,
-				done_at = CASE WHEN s.done THEN $12::timestamptz END, failed = s.failed
+			SET tries = CASE WHEN o.again THEN 0 ELSE s.try END, lease_until = NULL, again = false,
+				next_attempt_at = CASE WHEN s.done AND NOT o.again THEN o.next_attempt_at ELSE s.next END,
+				done_at = CASE WHEN s.done AND NOT o.again THEN $12::timestamptz END, failed = s.failed AND NOT o.again
 			FROM s JOIN held h ON h.endpoint_id = s.endpoint_id AND h.n = s.n
 			WHERE o.endpoint_id = s.endpoint_id AND o.n = s.n AND o.lease_until = s.lease
-			RETURNING o.endpoint_id, o.n, o.tries
+			RETURNING o.endpoint_id, o.n
 		)
 		INSERT INTO webhook_attempts (endpoint_id, n, try, at, took_ms, outcome, status, detail)
-		SELECT s.endpoint_id, s.n, d.tries, s.at, s.took, s.outcome, nullif(s.status, 0), s.detail
+		SELECT s.endpoint_id, s.n, s.try, s.at, s.took, s.outcome, nullif(s.status, 0), s.detail
 		FROM settled d JOIN s ON s.endpoint_id = d.endpoint_id AND s.n = d.n
 		ORDER BY s.at`,
 		pq.Array(endpoints), pq.Array(ns), timeArray(leases), timeArray(next), pq.Array(done), pq.Array(failed), timeArray(at), pq.Array(took),
-		pq.Array(outcomes), pq.Array(status), pq.Array(details), wall)
+		pq.Array(outcomes), pq.Array(status), pq.Array(details), wall, pq.Array(tries))
 	if err != nil {
 		return fmt.Errorf("settle %d webhooks: %w", n, err)
 	}
@@ -183,7 +185,7 @@ func handBack(ctx context.Context, tx *sqlx.Tx, jobs []*job) error {
 		endpoints[i], ns[i], leases[i] = j.Endpoint.String(), j.N, j.lease
 	}
 	_, err := tx.ExecContext(ctx, `
-		UPDATE webhook_outbox o SET lease_until = NULL
+		UPDATE webhook_outbox o SET lease_until = NULL, again = false
 		FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) AS s(endpoint_id, n, lease)
 		WHERE o.endpoint_id = s.endpoint_id AND o.n = s.n AND o.lease_until = s.lease`, pq.Array(endpoints), pq.Array(ns), timeArray(leases))
 	if err != nil {
@@ -234,36 +236,6 @@ func noteSuccess(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID, wall time.Ti
 		UPDATE webhook_endpoints e SET failures = 0, failing_since = NULL, hold_until = NULL, last_success_at = $2 FROM due WHERE e.id = due.id`,
 		uuidArray(ids), wall)
 	return err
-}
-
-// purge deletes up to limit messages of an endpoint that were done before a time, and its tries, and tells how many.
-func purge(ctx context.Context, db *sqlx.DB, before time.Time, limit int) (int64, error) {
-	var total int64
-	for _, query := range []string{`
-		DELETE FROM webhook_outbox o USING (
-			SELECT x.endpoint_id, x.n FROM webhook_endpoints e CROSS JOIN LATERAL (
-				SELECT endpoint_id, n FROM webhook_outbox
-				WHERE endpoint_id = e.id AND n <= (SELECT max(n) FROM webhook_messages WHERE at < $1) AND done_at < $1
-				ORDER BY n LIMIT $2) x
-		) old WHERE o.endpoint_id = old.endpoint_id AND o.n = old.n`, `
-		DELETE FROM webhook_attempts WHERE id IN (SELECT id FROM webhook_attempts WHERE at < $1 ORDER BY at LIMIT $2)`, `
-		DELETE FROM webhook_messages WHERE n IN (
-			SELECT m.n FROM webhook_messages m
-			WHERE m.at < $1 AND NOT EXISTS (
-				SELECT 1 FROM webhook_endpoints e JOIN webhook_outbox o ON o.endpoint_id = e.id AND o.n = m.n)
-			ORDER BY m.at LIMIT $2)`,
-	} {
-		res, err := db.ExecContext(ctx, query, before, limit)
-		if err != nil {
-			return total, fmt.Errorf("purge webhooks: %w", err)
-		}
-		n, err := res.RowsAffected()
-		if err != nil {
-			return total, err
-		}
-		total += n
-	}
-	return total, nil
 }
 
 func uuidArray(ids []uuid.UUID) any {

@@ -65,7 +65,7 @@ func (a *API) await(r *http.Request, after int64, limit int, wait time.Duration)
 	defer timeout.Stop()
 	for {
 		grown := a.feed.Grew() // taken before the look, so that what comes in between wakes us
-		events, err := courier.ReadFeed(r.Context(), a.db, after, limit)
+		events, err := courier.ResumeFeed(r.Context(), a.db, after, limit)
 		if err != nil || len(events) > 0 || wait == 0 {
 			return events, err
 		}

@@ -918,6 +918,9 @@ type Place struct {
 
 // Problem RFC 9457 的问题说明
 type Problem struct {
+	// After 410 时：从这个 position 之后都还在
+	After *int64 `json:"after,omitempty"`
+
 	// Code 固定不变的错误代码，程序据此判断
 	Code string `json:"code"`
 
@@ -1561,7 +1564,8 @@ type ClientInterface interface {
 
 	// ListEvents 事件流
 	//
-	// 每件寄递的每次变动都有一个事件，`position` 连续不断、不会倒退或遗漏。每次以上一次应答里的 `after` 继续读；给出 `wait` 时，没有新事件就等到有为止。停读多久都可以接着读。
+	// 每件寄递的每次变动都有一个事件，`position` 连续不断、不会倒退或遗漏。每次以上一次应答里的 `after` 继续读；给出 `wait` 时，没有新事件就等到有为止。停读多久都可以接着读：
+	// 系统自己不删除事件。如运维人员删除了早期月份，要读的已不在时为 410，`after` 是现存事件之前的位置，不会悄悄跳过。
 	// 事件不含个人资料，需要时按 `delivery_id` 查看。种类见 docs/events.md；`permit.lost`、`refund.due`、`delivery.returned` 需要制证系统办理。
 	//
 	// 所需权限（其一）：`read`、`admin`。
@@ -1978,7 +1982,8 @@ func (c *Client) CreateDeliveriesBatchWithBody(ctx context.Context, contentType 
 
 // ListEvents 事件流
 //
-// 每件寄递的每次变动都有一个事件，`position` 连续不断、不会倒退或遗漏。每次以上一次应答里的 `after` 继续读；给出 `wait` 时，没有新事件就等到有为止。停读多久都可以接着读。
+// 每件寄递的每次变动都有一个事件，`position` 连续不断、不会倒退或遗漏。每次以上一次应答里的 `after` 继续读；给出 `wait` 时，没有新事件就等到有为止。停读多久都可以接着读：
+// 系统自己不删除事件。如运维人员删除了早期月份，要读的已不在时为 410，`after` 是现存事件之前的位置，不会悄悄跳过。
 // 事件不含个人资料，需要时按 `delivery_id` 查看。种类见 docs/events.md；`permit.lost`、`refund.due`、`delivery.returned` 需要制证系统办理。
 //
 // 所需权限（其一）：`read`、`admin`。
@@ -3105,7 +3110,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListEventsWithResponse 事件流
 	//
-	// 每件寄递的每次变动都有一个事件，`position` 连续不断、不会倒退或遗漏。每次以上一次应答里的 `after` 继续读；给出 `wait` 时，没有新事件就等到有为止。停读多久都可以接着读。
+	// 每件寄递的每次变动都有一个事件，`position` 连续不断、不会倒退或遗漏。每次以上一次应答里的 `after` 继续读；给出 `wait` 时，没有新事件就等到有为止。停读多久都可以接着读：
+	// 系统自己不删除事件。如运维人员删除了早期月份，要读的已不在时为 410，`after` 是现存事件之前的位置，不会悄悄跳过。
 	// 事件不含个人资料，需要时按 `delivery_id` 查看。种类见 docs/events.md；`permit.lost`、`refund.due`、`delivery.returned` 需要制证系统办理。
 	//
 	// 所需权限（其一）：`read`、`admin`。
@@ -4264,6 +4270,10 @@ type ListEventsResponse struct {
 	ApplicationproblemJSON401 *Unauthorized
 	// ApplicationproblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationproblemJSON403 *Forbidden
+	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationproblemJSON409 *Problem
+	// ApplicationproblemJSON410 the response for an HTTP 410 `application/problem+json` response
+	ApplicationproblemJSON410 *Problem
 	// ApplicationproblemJSON429 the response for an HTTP 429 `application/problem+json` response
 	ApplicationproblemJSON429 *TooMany
 	// ApplicationproblemJSON500 the response for an HTTP 500 `application/problem+json` response
@@ -4290,6 +4300,16 @@ func (r ListEventsResponse) GetApplicationproblemJSON401() *Unauthorized {
 // GetApplicationproblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
 func (r ListEventsResponse) GetApplicationproblemJSON403() *Forbidden {
 	return r.ApplicationproblemJSON403
+}
+
+// GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r ListEventsResponse) GetApplicationproblemJSON409() *Problem {
+	return r.ApplicationproblemJSON409
+}
+
+// GetApplicationproblemJSON410 returns the response for an HTTP 410 `application/problem+json` response
+func (r ListEventsResponse) GetApplicationproblemJSON410() *Problem {
+	return r.ApplicationproblemJSON410
 }
 
 // GetApplicationproblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
@@ -4750,7 +4770,8 @@ func (c *ClientWithResponses) CreateDeliveriesBatchWithBodyWithResponse(ctx cont
 
 // ListEventsWithResponse 事件流
 //
-// 每件寄递的每次变动都有一个事件，`position` 连续不断、不会倒退或遗漏。每次以上一次应答里的 `after` 继续读；给出 `wait` 时，没有新事件就等到有为止。停读多久都可以接着读。
+// 每件寄递的每次变动都有一个事件，`position` 连续不断、不会倒退或遗漏。每次以上一次应答里的 `after` 继续读；给出 `wait` 时，没有新事件就等到有为止。停读多久都可以接着读：
+// 系统自己不删除事件。如运维人员删除了早期月份，要读的已不在时为 410，`after` 是现存事件之前的位置，不会悄悄跳过。
 // 事件不含个人资料，需要时按 `delivery_id` 查看。种类见 docs/events.md；`permit.lost`、`refund.due`、`delivery.returned` 需要制证系统办理。
 //
 // 所需权限（其一）：`read`、`admin`。
@@ -5879,6 +5900,20 @@ func ParseListEventsResponse(rsp *http.Response) (*ListEventsResponse, error) {
 			return nil, err
 		}
 		response.ApplicationproblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 410:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON410 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
 		var dest TooMany

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -147,7 +148,12 @@ func (c *Console) webhookReplay(v *visit) error {
 	if len(faults) > 0 {
 		return c.webhookWith(v, http.StatusUnprocessableEntity, id, nil, faults)
 	}
-	if queued, err = c.Webhooks.Replay(v.Context(), id, again, v.User().Actor()); err != nil {
+	queued, err = c.Webhooks.Replay(v.Context(), id, again, v.User().Actor())
+	if gone, ok := errors.AsType[*courier.Gone](err); ok {
+		return c.webhookWith(v, http.StatusUnprocessableEntity, id, nil, courier.Faults{{Field: "from", Code: "range",
+			Detail: "序号 " + strconv.FormatInt(gone.After, 10) + " 及以前的推送已过保留期，请从 " + strconv.FormatInt(gone.After+1, 10) + " 起重新推送"}})
+	}
+	if err != nil {
 		return err
 	}
 	notice := "webhook_replayed"

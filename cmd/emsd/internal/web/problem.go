@@ -20,6 +20,7 @@ type Problem struct {
 	Detail     string    `json:"detail,omitempty"`
 	Rule       string    `json:"rule,omitempty"`
 	DeliveryID string    `json:"delivery_id,omitempty"`
+	After      int64     `json:"after,omitempty"` // with 410: position behind which everything is still there
 	Errors     []Pointer `json:"errors,omitempty"`
 }
 
@@ -52,6 +53,11 @@ func Describe(err error) *Problem {
 	}
 	if c, ok := errors.AsType[*courier.Conflict](err); ok {
 		return NewProblem(http.StatusConflict, c.Code, c.Detail)
+	}
+	if g, ok := errors.AsType[*courier.Gone](err); ok {
+		p := NewProblem(http.StatusGone, g.Code, g.Detail)
+		p.After = g.After
+		return p
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return NewProblem(http.StatusRequestEntityTooLarge, "body_too_large", "请求内容超过上限，请分批提交")
