@@ -47,6 +47,7 @@ var classWords = map[Class]string{
 	Permanent:     "短信网关拒绝这条短信的内容",
 	Recipient:     "该号码无法接收短信",
 	Configuration: "短信网关账户、签名或模板有问题，需运维处理",
+	Unregistered:  "该号码的运营商未登记我方短信签名，需运维处理",
 }
 
 // explain joins a class's words with the gateway's code.

@@ -106,10 +106,11 @@ const (
 	Permanent                  // this message can never be sent as it is
 	Recipient                  // this number cannot be reached
 	Configuration              // account, signature, template or network place: stop the gateway and call a person
+	Unregistered               // the number's carrier does not know our signature there: the next gateway, and call a person
 )
 
 // Classes lists every class, for counters that start at zero.
-var Classes = []Class{Unknown, Unsent, Transient, Throttle, Permanent, Recipient, Configuration}
+var Classes = []Class{Unknown, Unsent, Transient, Throttle, Permanent, Recipient, Configuration, Unregistered}
 
 // String gives the word used in message_attempts.class, logs and metrics.
 func (c Class) String() string {
@@ -126,6 +127,8 @@ func (c Class) String() string {
 		return "recipient"
 	case Configuration:
 		return "configuration"
+	case Unregistered:
+		return "unregistered"
 	}
 	return "unknown"
 }
@@ -139,6 +142,9 @@ type SendError struct {
 	Clerk      string        // what went wrong for a clerk, where the class does not say enough; never a value
 	// ThisTemplate narrows Configuration to one milestone: its template is refused, the account works.
 	ThisTemplate bool
+	// Unlisted: the code stands in no table. Whatever the class, the gateway is stopped and a person called, rather than given
+	// one message after the other.
+	Unlisted bool
 }
 
 func (e *SendError) Error() string {

@@ -8,17 +8,24 @@ import (
 	"github.com/google/uuid"
 )
 
-// unsentLimit is how often a message may fail to leave for one gateway before the next one gets it (dossier E.4).
-const unsentLimit = 3
+const (
+	// unsentLimit is how often a message may fail to leave for one gateway before the next one gets it (dossier E.4), and how
+	// many requests in a row may fail to leave before the gateway pauses.
+	unsentLimit = 3
+	// doubtLimit is how many requests in a row may end without an answer that can be read before the gateway pauses. Each of
+	// them is in doubt and never repeated, so an outage that went on taking messages would cost residents every one of them.
+	doubtLimit = 5
+)
 
 // Gateways are the configured gateways in order of preference, with what this process has stopped of them. The stop is
 // not shared: another replica learns the same from its first request, which was refused and cost nothing.
 type Gateways struct {
 	list []Gateway
 
-	mu    sync.Mutex
-	stops map[stopKey]time.Time // wall
-	away  map[string]int        // by gateway: requests in a row that did not leave for it
+	mu     sync.Mutex
+	stops  map[stopKey]time.Time   // wall
+	told   map[[2]string]time.Time // by gateway and code: until when an operator is not told again (wall)
+	misses map[string]int          // by gateway: requests in a row that it did not answer; those while it is stopped do not count
 }
 
 // A stopKey names a gateway, or its template for one milestone.
@@ -39,7 +46,7 @@ func NewGateways(list ...Gateway) (*Gateways, error) {
 		}
 		names[g.Name()] = true
 	}
-	return &Gateways{list: list, stops: make(map[stopKey]time.Time), away: make(map[string]int)}, nil
+	return &Gateways{list: list, stops: make(map[stopKey]time.Time), told: make(map[[2]string]time.Time), misses: make(map[string]int)}, nil
 }
 
 // find gives the gateway of an attempt; nil when it is configured no more.
@@ -60,9 +67,9 @@ type choice struct {
 
 // pick gives the gateway for a message and the text that it takes: the first gateway that is not stopped and has a template
 // for one of the texts, of which an earlier one is better, unless it could not be reached unsentLimit times for this
-// message. When none has a template, the first is asked, so that its refusal is told; when all are stopped it tells when the
-// first of them is tried again.
-func (g *Gateways) pick(texts []Milestone, unsentAt map[string]int, wall time.Time) (best choice, again time.Time) {
+// message, or the number's carrier refuses us there. When none has a template, the first is asked, so that its refusal is
+// told; when all are stopped it tells when the first of them is tried again.
+func (g *Gateways) pick(texts []Milestone, of map[string]past, wall time.Time) (best choice, again time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	turns := 0
@@ -72,7 +79,8 @@ func (g *Gateways) pick(texts []Milestone, unsentAt map[string]int, wall time.Ti
 		if until.After(wall) && (again.IsZero() || until.Before(again)) {
 			again = until
 		}
-		switch n := unsentAt[candidate.Name()] / unsentLimit; {
+		p := of[candidate.Name()]
+		switch n := p.unsent/unsentLimit + p.unregistered*1000; {
 		case text == "":
 			if until.IsZero() && without == nil {
 				without = candidate
@@ -118,13 +126,36 @@ func (g *Gateways) stoppedUntil(gateway string, milestone Milestone) time.Time {
 	return whole
 }
 
-// stop leaves a gateway, or one template of it, alone until a wall time. It reports whether that is news.
+// stop leaves a gateway, or one template of it, alone until a wall time; then one request tries it. It reports whether that
+// is news.
 func (g *Gateways) stop(k stopKey, wall, until time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	news := !g.stops[k].After(wall)
 	g.stops[k] = until
+	if k.milestone == "" {
+		g.misses[k.gateway] = max(g.misses[k.gateway], unsentLimit)
+	}
 	return news
+}
+
+// news reports whether an operator is to be told of a code that stops nothing, and is not to be told again for a while.
+func (g *Gateways) news(gateway, code string, wall, until time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	k := [2]string{gateway, code}
+	if g.told[k].After(wall) {
+		return false
+	}
+	g.told[k] = until
+	return true
+}
+
+// open reports whether a gateway takes a text now.
+func (g *Gateways) open(gateway string, text Milestone, wall time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.stoppedUntil(gateway, text).After(wall)
 }
 
 // stopped reports whether anything of a gateway is stopped.
@@ -139,32 +170,46 @@ func (g *Gateways) stopped(gateway string, wall time.Time) bool {
 	return false
 }
 
-// left notes whether a request left for a gateway. After unsentLimit in a row that did not, the gateway pauses, so that
-// an outage does not move every message that is due.
-func (g *Gateways) left(gateway string, yes bool, wall, until time.Time) (paused bool) {
+// answered notes that a gateway gave an answer that can be read, whatever it says.
+func (g *Gateways) answered(gateway string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if yes {
-		delete(g.away, gateway)
-		return false
-	}
-	g.away[gateway]++
+	delete(g.misses, gateway)
+}
+
+// doubted reports whether a gateway has taken nothing since it was stopped, or has not answered lately.
+func (g *Gateways) doubted(gateway string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.misses[gateway] >= unsentLimit
+}
+
+// missed notes a request that did not leave for a gateway, or that it did not answer. After limit of them in a row the gateway
+// pauses, twice as long each further time, up to most, so that an outage does not take every message that is due.
+func (g *Gateways) missed(gateway string, limit int, wall time.Time, pause, most time.Duration) (paused bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	k := stopKey{gateway: gateway}
-	if g.away[gateway] < unsentLimit || g.stops[k].After(wall) {
+	if g.stops[k].After(wall) {
 		return false
 	}
-	g.stops[k] = until
+	g.misses[gateway]++
+	n := g.misses[gateway] - limit
+	if n < 0 {
+		return false
+	}
+	g.stops[k] = wall.Add(min(pause<<min(n, 16), most))
 	return true
 }
 
-// probing reports whether the gateway that would come first could not be reached lately: one request tries it before
+// probing reports whether the gateway that would come first did not answer lately, or was stopped: one request tries it before
 // a whole chunk does.
 func (g *Gateways) probing(wall time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, candidate := range g.list {
 		if !g.stops[stopKey{gateway: candidate.Name()}].After(wall) {
-			return g.away[candidate.Name()] >= unsentLimit
+			return g.misses[candidate.Name()] >= unsentLimit
 		}
 	}
 	return false

@@ -32,7 +32,7 @@ func NewMetrics(reg prometheus.Registerer, gateways *Gateways) *Metrics {
 		receipts: counter("emsd_sms_receipts_total", "Receipts by what they changed.", "result"),
 		silent:   counter("emsd_sms_no_receipt_total", "Messages that a gateway took and of which no final receipt came within a day.", "gateway"),
 		stopped: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "emsd_sms_gateway_stopped", Help: "1 while a gateway or one of its templates is left alone until a person mends its account.",
+			Name: "emsd_sms_gateway_stopped", Help: "1 while a gateway or one of its templates is left alone: it does not answer, or a person has to mend its account.",
 		}, []string{"gateway"}),
 		approved: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "emsd_sms_registration_fine", Help: "1 for a signature, a carrier's registration of it or a template that is as it should be, when last asked; 0 for one that is not.",

@@ -3,6 +3,7 @@ package notify
 import (
 	"cmp"
 	"context"
+	"maps"
 	"time"
 
 	"emsd/courier"
@@ -15,7 +16,7 @@ const (
 	codeUnseal   = "unseal"      // this process cannot read the recipient
 	codeNumber   = "number_form" // not a mainland mobile number
 	codeText     = "text"        // a variable is missing, or not what it should be
-	codeNotBegun = "not_begun"   // the round had to end; store_send.go counts it as no failure
+	codeNotBegun = "not_begun"   // the round had to end, or the gateway was stopped; store_send.go counts it as no failure
 )
 
 const (
@@ -28,10 +29,6 @@ const (
 // nobody else, and a plain refusal that is forgotten would be a message in doubt, never to be sent. It gives up when the
 // lease is over, or this process is to stop; then the attempts are taken over and asked about.
 func (r *sendRound) keep(ctx context.Context, jobs []*sendJob, replies []reply) error {
-	wall := r.clock.Wall()
-	for i, j := range jobs {
-		r.learn(j, replies[i], wall)
-	}
 	wait := recordAgain
 	for waited := time.Duration(0); ; waited += wait {
 		err := r.record(ctx, jobs, replies)
@@ -118,9 +115,12 @@ func (r *sendRound) outcome(j *sendJob, p reply, wall time.Time) settling {
 		}
 	case Configuration:
 		s.messageState, s.next = queued, wall
-		if next, again := r.gateways.pick(j.texts(), j.unsentAt, wall); next.gateway == nil {
-			s.next = again
+		if next, again := r.gateways.pick(j.texts(), j.past, wall); next.gateway == nil || next.gateway == j.gateway && next.text == j.text {
+			// A little later than the gateway is tried again, so that another message tries it: it may be this one alone that it refuses.
+			s.next = later(again, wall).Add(r.backoff(j, 0))
 		}
+	case Unregistered:
+		s.messageState, s.next = r.elsewhere(j, wall)
 	case Unsent:
 		s.state, s.messageState, s.next = unsent, queued, wall
 		if !p.handedBack {
@@ -132,6 +132,26 @@ func (r *sendRound) outcome(j *sendJob, p reply, wall time.Time) settling {
 		s.resolveAt = wall.Add(r.opts.firstQuestion(j.gateway))
 	}
 	return s
+}
+
+// elsewhere is what becomes of a message whose number's carrier does not know our signature at this gateway: another one
+// may be registered with it.
+func (r *sendRound) elsewhere(j *sendJob, wall time.Time) (state string, next time.Time) {
+	of := maps.Clone(j.past)
+	if of == nil {
+		of = make(map[string]past)
+	}
+	here := of[j.gateway.Name()]
+	here.unregistered++
+	of[j.gateway.Name()] = here
+	switch other, again := r.gateways.pick(j.texts(), of, wall); {
+	case j.rejected+1 >= r.opts.MaxTries:
+	case other.gateway != nil && of[other.gateway.Name()].unregistered == 0:
+		return queued, wall
+	case !again.IsZero():
+		return queued, again
+	}
+	return failed, time.Time{}
 }
 
 // firstQuestion is how long after an unknown outcome the gateway is asked, or given up on.
@@ -149,41 +169,60 @@ func (o Options) questions(f Finder) []time.Duration {
 	return f.Questions().After
 }
 
-// backoff doubles from RetryAfter to RetryMax; a gateway that says how long to wait is obeyed.
+// backoff doubles from RetryAfter to RetryMax; a gateway that asks for more gets it. One that asks for little, time and again,
+// would else use up a message's tries in seconds.
 func (r *sendRound) backoff(j *sendJob, asked time.Duration) time.Duration {
-	if asked > 0 {
-		return asked
-	}
 	wait := r.opts.RetryAfter << min(j.Tries, 16)
-	return spread(min(wait, r.opts.RetryMax), j.ID)
+	return max(asked, spread(min(wait, r.opts.RetryMax), j.ID))
 }
 
-// learn leaves a gateway alone that cannot be reached, or that refused more than this one message: everybody's would
-// be refused.
+// learn leaves a gateway alone that cannot be reached or does not answer, or that refused more than this one message:
+// everybody's would be refused.
 func (r *sendRound) learn(j *sendJob, p reply, wall time.Time) {
-	if p.local {
-		return
-	}
 	name := j.gateway.Name()
-	if p.err != nil && p.err.Class == Unsent {
-		if r.gateways.left(name, false, wall, wall.Add(r.opts.PauseFor)) {
-			r.log.Warn("an SMS gateway cannot be reached", "gateway", name, "code", p.err.Code, "message", p.err.Message)
+	switch {
+	case p.local:
+	case p.err == nil:
+		r.gateways.answered(name)
+	case p.err.Unlisted || p.err.Class == Configuration:
+		r.stop(j, p.err, wall)
+	case p.err.Class == Unregistered:
+		r.gateways.answered(name)
+		if r.gateways.news(name, p.err.Code, wall, wall.Add(r.opts.StopFor)) {
+			r.log.Error("a carrier does not know our signature at an SMS gateway: a person is needed; its customers' messages take the next gateway",
+				"gateway", name, "code", p.err.Code, "message", p.err.Message)
 		}
-		return
-	}
-	r.gateways.left(name, true, wall, wall)
-	if p.err == nil || p.err.Class != Configuration {
-		return
-	}
-	key := stopKey{gateway: name}
-	if p.err.ThisTemplate {
-		key.milestone = j.text
-	}
-	if r.gateways.stop(key, wall, wall.Add(r.opts.StopFor)) {
+	case p.err.Class == Unsent && r.gateways.missed(name, unsentLimit, wall, r.opts.PauseFor, r.opts.PauseFor),
+		p.err.Class == Unknown && r.gateways.missed(name, doubtLimit, wall, r.opts.PauseFor, r.opts.StopFor):
 		r.metrics.gatewayStopped(name, true)
-		r.log.Error("an SMS gateway refuses our account, signature or template: a person is needed; messages wait or take the next gateway",
-			"gateway", name, "milestone", string(key.milestone), "code", p.err.Code, "message", p.err.Message)
+		r.log.Warn("an SMS gateway cannot be reached, or gives no answer that can be read: it is left alone for a while; messages wait or take the next gateway",
+			"gateway", name, "code", p.err.Code, "message", p.err.Message)
+	case p.err.Class != Unsent && p.err.Class != Unknown:
+		r.gateways.answered(name)
 	}
+}
+
+// stop leaves a gateway alone that needs a person, or one template of it. A message that it refused before says nothing
+// about the others that it has taken since.
+func (r *sendRound) stop(j *sendJob, e *SendError, wall time.Time) {
+	key := stopKey{gateway: j.gateway.Name()}
+	if e.ThisTemplate {
+		key.milestone = j.text
+		r.gateways.answered(key.gateway)
+	} else if j.past[key.gateway].refused > 0 && !r.gateways.doubted(key.gateway) {
+		r.log.Error("an SMS gateway refuses a message again, and takes others: a person has to look the code up",
+			"gateway", key.gateway, "delivery", j.DeliveryID.String(), "code", e.Code, "message", e.Message)
+		return
+	}
+	if !r.gateways.stop(key, wall, wall.Add(r.opts.StopFor)) {
+		return
+	}
+	r.metrics.gatewayStopped(key.gateway, true)
+	what := "an SMS gateway refuses our account, signature or template: a person is needed; messages wait or take the next gateway"
+	if e.Unlisted {
+		what = "an SMS gateway answers by a code that the table lacks: a person has to look it up; messages wait or take the next gateway"
+	}
+	r.log.Error(what, "gateway", key.gateway, "milestone", string(key.milestone), "code", e.Code, "message", e.Message)
 }
 
 // note counts and logs what an operator acts on.

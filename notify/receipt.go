@@ -311,7 +311,7 @@ func (r *Receipts) settling(o openReceipt) settling {
 	default:
 		s.state, s.messageState, s.class = failed, failed, class.String()
 		s.reason = explain(class, o.Code)
-		if class == Configuration {
+		if class == Configuration || class == Unregistered {
 			r.log.Error("a carrier refuses our signature or route: a person is needed", "gateway", o.Gateway, "code", o.Code)
 		}
 	}

@@ -323,7 +323,7 @@ func (r *sendRound) sort(jobs []*sendJob, now, wall time.Time) (send []*sendJob,
 			parkings = append(parkings, parking{id: j.ID, milestone: j.Milestone, state: queued, verdict: Hold, reason: "等待同一投递的上一条短信发出", next: wall.Add(inFlightWait)})
 			continue
 		}
-		chosen, again := r.gateways.pick(j.texts(), j.unsentAt, wall)
+		chosen, again := r.gateways.pick(j.texts(), j.past, wall)
 		if chosen.gateway == nil {
 			parkings = append(parkings, parking{id: j.ID, milestone: j.Milestone, state: queued, verdict: Hold, reason: noGateway, next: again})
 			if j.passwordWaits() {
@@ -399,7 +399,7 @@ type reply struct {
 	local      bool // no gateway has seen it
 }
 
-// post makes the requests. It begins none when ctx has ended or half the lease is over.
+// post makes the requests, beside each other.
 func (r *sendRound) post(ctx context.Context, jobs []*sendJob, begun time.Time) []reply {
 	replies := make([]reply, len(jobs))
 	var next atomic.Int64
@@ -407,20 +407,32 @@ func (r *sendRound) post(ctx context.Context, jobs []*sendJob, begun time.Time) 
 	for range min(len(jobs), r.opts.Concurrency) {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(jobs); i = int(next.Add(1)) - 1 {
-				late := r.limiter.Wait(ctx) // an error is the end of ctx
-				r.slots <- struct{}{}
-				if late != nil || ctx.Err() != nil || r.clock.Wall().Sub(begun) > r.opts.Lease/2 {
-					replies[i] = reply{err: &SendError{Class: Unsent, Code: codeNotBegun}, handedBack: true, local: true}
-				} else {
-					replies[i] = r.send(ctx, jobs[i])
-					r.opts.at(PointSendAnswered)
-				}
-				<-r.slots
+				replies[i] = r.postOne(ctx, jobs[i], begun)
 			}
 		})
 	}
 	wg.Wait()
 	return replies
+}
+
+// postOne makes a request when its turn comes. It begins none when ctx has ended, half the lease is over, or the gateway has
+// shown meanwhile that it takes none: such a message is decided about anew.
+func (r *sendRound) postOne(ctx context.Context, j *sendJob, begun time.Time) reply {
+	back := reply{err: &SendError{Class: Unsent, Code: codeNotBegun, Clerk: "尚未交给短信网关，重新决定"}, handedBack: true, local: true}
+	if !r.gateways.open(j.gateway.Name(), j.text, r.clock.Wall()) {
+		return back
+	}
+	late := r.limiter.Wait(ctx) // an error is the end of ctx
+	r.slots <- struct{}{}
+	defer func() { <-r.slots }()
+	wall := r.clock.Wall()
+	if late != nil || ctx.Err() != nil || wall.Sub(begun) > r.opts.Lease/2 || !r.gateways.open(j.gateway.Name(), j.text, wall) {
+		return back
+	}
+	p := r.send(ctx, j)
+	r.opts.at(PointSendAnswered)
+	r.learn(j, p, r.clock.Wall())
+	return p
 }
 
 // send makes one request. What cannot be sent as it is never leaves.

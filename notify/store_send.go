@@ -41,15 +41,22 @@ type sendJob struct {
 
 	vars     Vars
 	told     []Told
-	inFlight bool           // another message of the delivery is at a gateway this moment
-	unsentAt map[string]int // by gateway: how often this message could not leave for it
-	rejected int            // how often a gateway said no for now
+	inFlight bool            // another message of the delivery is at a gateway this moment
+	past     map[string]past // by gateway
+	rejected int             // how often a gateway said no for now
 	optedOut bool
 
 	// Of a message that is to be sent.
 	attempt uuid.UUID
 	gateway Gateway
 	text    Milestone // name of the text
+}
+
+// A past is what became of a message's earlier attempts at one gateway.
+type past struct {
+	unsent       int // it could not leave
+	refused      int // for account, signature or template
+	unregistered int // the number's carrier does not know our signature there
 }
 
 // A cursor is the last message that a round has claimed. Claims start behind it, so that the rows which the round has
@@ -131,14 +138,18 @@ func readPast(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob) error {
 		return nil
 	}
 	var rows []struct {
-		MessageID uuid.UUID `db:"message_id"`
-		Gateway   string    `db:"gateway"`
-		Unsent    int       `db:"unsent"`
-		Rejected  int       `db:"rejected"`
+		MessageID    uuid.UUID `db:"message_id"`
+		Gateway      string    `db:"gateway"`
+		Unsent       int       `db:"unsent"`
+		Rejected     int       `db:"rejected"`
+		Refused      int       `db:"refused"`
+		Unregistered int       `db:"unregistered"`
 	}
 	err := tx.SelectContext(ctx, &rows, `
 		SELECT a.message_id, a.gateway, count(*) FILTER (WHERE a.state = 'unsent' AND a.code <> 'not_begun') AS unsent,
-			count(*) FILTER (WHERE a.state = 'rejected' AND a.class IN ('transient', 'throttle')) AS rejected
+			count(*) FILTER (WHERE a.state = 'rejected' AND a.class IN ('transient', 'throttle', 'unregistered')) AS rejected,
+			count(*) FILTER (WHERE a.state = 'rejected' AND a.class = 'configuration') AS refused,
+			count(*) FILTER (WHERE a.state = 'rejected' AND a.class = 'unregistered') AS unregistered
 		FROM unnest($1::uuid[]) AS m(id)
 		CROSS JOIN LATERAL (SELECT message_id, gateway, state, class, code FROM message_attempts WHERE message_id = m.id OFFSET 0) a
 		GROUP BY a.message_id, a.gateway`, pq.Array(ids))
@@ -147,10 +158,10 @@ func readPast(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob) error {
 	}
 	for _, r := range rows {
 		j := byID[r.MessageID]
-		if j.unsentAt == nil {
-			j.unsentAt = make(map[string]int)
+		if j.past == nil {
+			j.past = make(map[string]past)
 		}
-		j.unsentAt[r.Gateway] = r.Unsent
+		j.past[r.Gateway] = past{r.Unsent, r.Refused, r.Unregistered}
 		j.rejected += r.Rejected
 	}
 	return nil

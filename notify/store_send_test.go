@@ -146,7 +146,7 @@ func crashAt(t *testing.T, r round) (crashed bool) {
 			crashed = true
 		}
 	}()
-	if err := r.Round(t.Context()); err != nil {
+	if err := r.Round(t.Context()); err != nil && !errors.Is(err, ErrStopped) {
 		t.Fatal(err)
 	}
 	return false

@@ -563,7 +563,7 @@ func (c Config) notifyOptions(policy *notify.Policy) notify.Options {
 	if c.quickRetries {
 		o.ResolveAfter = []time.Duration{300 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}
 		o.RetryAfter, o.RetryMax, o.MaxTries, o.Lease, o.PostTimeout = 200*time.Millisecond, time.Second, 40, 5*time.Second, 3*time.Second
-		o.StopFor, o.ReceiptWait = 2*time.Second, 10*time.Second
+		o.StopFor, o.PauseFor, o.ReceiptWait = 2*time.Second, 500*time.Millisecond, 10*time.Second
 	}
 	return o
 }

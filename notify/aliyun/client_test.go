@@ -245,9 +245,9 @@ func TestAnswers(t *testing.T) {
 		{"code with spaces", 200, `{"Code":"13912345678 is bad"}`, notify.SendError{Class: notify.Unknown, Code: "http_200"}},
 		{"503 with body", 503, `{"Code":"ServiceUnavailable"}`, notify.SendError{Class: notify.Unknown, Code: "ServiceUnavailable"}},
 		{"unknown code in 500", 500, `{"Code":"SomethingNew"}`, notify.SendError{Class: notify.Unknown, Code: "SomethingNew"}},
-		{"unknown code in 400", 400, `{"Code":"SomethingNew"}`, notify.SendError{Class: notify.Configuration, Code: "SomethingNew"}},
-		{"unknown code in 200", 200, `{"Code":"SomethingNew"}`, notify.SendError{Class: notify.Unknown, Code: "SomethingNew"}},
-		{"unknown isv", 200, `{"Code":"isv.BRAND_NEW"}`, notify.SendError{Class: notify.Configuration, Code: "isv.BRAND_NEW"}},
+		{"unknown code in 400", 400, `{"Code":"SomethingNew"}`, notify.SendError{Class: notify.Configuration, Code: "SomethingNew", Unlisted: true}},
+		{"unknown code in 200", 200, `{"Code":"SomethingNew"}`, notify.SendError{Class: notify.Unknown, Code: "SomethingNew", Unlisted: true}},
+		{"unknown isv", 200, `{"Code":"isv.BRAND_NEW"}`, notify.SendError{Class: notify.Configuration, Code: "isv.BRAND_NEW", Unlisted: true}},
 		{"unknown isp", 200, `{"Code":"isp.BRAND_NEW"}`, notify.SendError{Class: notify.Unknown, Code: "isp.BRAND_NEW"}},
 		{"template", 200, `{"Code":"isv.SMS_TEMPLATE_ILLEGAL"}`, notify.SendError{Class: notify.Configuration, Code: "isv.SMS_TEMPLATE_ILLEGAL", ThisTemplate: true}},
 		{"minute", 200, `{"Code":"isv.BUSINESS_LIMIT_CONTROL","Message":"触发分钟级流控Permits:1"}`,
@@ -288,12 +288,13 @@ func TestCodesAreClassedAsTheDossierSays(t *testing.T) {
 		notify.Permanent: "isv.MOBILE_COUNT_OVER_LIMIT isv.TEMPLATE_MISSING_PARAMETERS isv.INVALID_JSON_PARAM isv.INVALID_PARAMETERS PARAMS_ILLEGAL " +
 			"isv.TEMPLATE_PARAMS_ILLEGAL isv.PARAM_LENGTH_LIMIT isv.PARAM_NOT_SUPPORT_URL isv.SMS_CONTENT_ILLEGAL isv.UNSUPPORTED_CONTENT isv.SMS_CONTENT_MISMATCH_TEMPLATE_TYPE",
 		notify.Configuration: "isv.DAY_LIMIT_CONTROL isv.MONTH_LIMIT_CONTROL isv.SMS_TEMPLATE_ILLEGAL isv.SMS_SIGNATURE_ILLEGAL isv.SMS_SIGN_ILLEGAL isv.SIGN_STATE_ILLEGAL " +
-			"isv.SIGN_NAME_ILLEGAL isv.SMS_SIGNATURE_SCENE_ILLEGAL isv.EXTEND_CODE_ERROR isv.ONE_CODE_MULTIPLE_SIGN isv.CODE_ERROR isv.CODE_EXCEED_LIMIT PORT_NOT_REGISTERED " +
+			"isv.SIGN_NAME_ILLEGAL isv.SMS_SIGNATURE_SCENE_ILLEGAL isv.EXTEND_CODE_ERROR isv.ONE_CODE_MULTIPLE_SIGN isv.CODE_ERROR isv.CODE_EXCEED_LIMIT " +
 			"isv.OUT_OF_SERVICE isv.AMOUNT_NOT_ENOUGH isv.ACCOUNT_NOT_EXISTS isv.ACCOUNT_ABNORMAL isv.SECURITY_FROZEN_ACCOUNT isv.PRODUCT_UN_SUBSCRIPT isv.PRODUCT_UNSUBSCRIBE " +
 			"isp.RAM_PERMISSION_DENY isv.DENY_IP_RANGE InvalidAccessKeyId.NotFound SignatureDoesNotMatch InvalidTimeStamp.Expired InvalidVersion InvalidAction.NotFound MissingAccessKeyId " +
 			"isv.DOMESTIC_NUMBER_NOT_SUPPORTED isv.SMS_TEST_NUMBER_LIMIT isv.SMS_TEST_SIGN_TEMPLATE_LIMIT isv.SMS_TEST_TEMPLATE_PARAMS_ILLEGAL isv.SMS_OVER_LIMIT " +
 			"isv.TEMPLATE_COUNT_OVER_LIMIT isv.SIGN_COUNT_OVER_LIMIT",
-		notify.Unknown: "SignatureNonceUsed isp.SYSTEM_ERROR isp.GATEWAY_ERROR InternalError ServiceUnavailable",
+		notify.Unregistered: "PORT_NOT_REGISTERED",
+		notify.Unknown:      "SignatureNonceUsed isp.SYSTEM_ERROR isp.GATEWAY_ERROR InternalError ServiceUnavailable",
 	}
 	listed := 0
 	for class, names := range table {

@@ -14,6 +14,7 @@ import (
 type meaning struct {
 	class    notify.Class
 	template bool // Configuration of one template only
+	unlisted bool // nobody knows the code
 	word     string
 }
 
@@ -23,6 +24,7 @@ var (
 	volume    = meaning{class: notify.Configuration, word: "the account's own volume limit"}
 	access    = meaning{class: notify.Configuration, word: "credentials, clock or network place"}
 	signature = meaning{class: notify.Configuration, word: "the signature"}
+	carrier   = meaning{class: notify.Unregistered, word: "the carrier does not know the signature"}
 	template  = meaning{class: notify.Configuration, template: true, word: "the template"}
 	payload   = meaning{class: notify.Permanent, word: "our payload"}
 	variable  = meaning{class: notify.Permanent, word: "the value of a variable"}
@@ -54,7 +56,7 @@ var codes = map[string]meaning{
 	"isv.ONE_CODE_MULTIPLE_SIGN":        signature,
 	"isv.CODE_ERROR":                    signature,
 	"isv.CODE_EXCEED_LIMIT":             signature,
-	"PORT_NOT_REGISTERED":               signature,
+	"PORT_NOT_REGISTERED":               carrier,
 
 	"isv.TEMPLATE_MISSING_PARAMETERS": payload,
 	"isv.INVALID_JSON_PARAM":          payload,
@@ -114,16 +116,16 @@ func judge(status int, code string) meaning {
 
 // unlisted stops for a business code that nobody knows, rather than loop over it; whatever may have been taken is asked about.
 func unlisted(status int, code string) meaning {
-	unknown := meaning{class: notify.Configuration, word: "a code that the table lacks"}
+	const word = "a code that the table lacks"
 	switch {
 	case strings.HasPrefix(code, "Throttling."):
 		return pace
 	case status >= http.StatusInternalServerError, strings.HasPrefix(code, "isp."):
 		return unclear
 	case strings.HasPrefix(code, "isv."), status >= http.StatusBadRequest:
-		return unknown
+		return meaning{class: notify.Configuration, unlisted: true, word: word}
 	}
-	return unclear
+	return meaning{class: notify.Unknown, unlisted: true, word: word}
 }
 
 // maxWait bounds what a gateway may make a message wait.
@@ -178,7 +180,7 @@ var receiptCodes = map[string]notify.Class{
 	"CONTENT_KEYWORD":         notify.Permanent,
 	"CONTENT_ERROR":           notify.Permanent,
 	"NO_ROUTE":                notify.Configuration,
-	"PORT_NOT_REGISTERED":     notify.Configuration,
+	"PORT_NOT_REGISTERED":     notify.Unregistered,
 	"IS_CLOSE":                notify.Transient,
 }
 

@@ -47,13 +47,13 @@ func (c *Client) read(r reply) (notify.Sent, error) {
 		return notify.Sent{ProviderID: r.body.BizID}, nil
 	}
 	m := judge(r.status, code)
-	e := &notify.SendError{Class: m.class, Code: code, Message: m.word, ThisTemplate: m.template}
+	e := &notify.SendError{Class: m.class, Code: code, Message: m.word, ThisTemplate: m.template, Unlisted: m.unlisted}
 	switch {
 	case m == perNumber:
 		e.RetryAfter = perNumberWait(r.body.Message, c.cfg.Now())
 	case m == pace:
 		e.RetryAfter = paceWait(r.header)
-	case codes[code].word == "" && strings.HasPrefix(code, "isv."):
+	case m.unlisted && strings.HasPrefix(code, "isv."):
 		e.Message += ": " + scrub(r.body.Message) // somebody has to look it up
 	}
 	return notify.Sent{}, e

@@ -194,7 +194,7 @@ func read(r post.Answer) (notify.Sent, error) {
 	}
 	if a.Rspcod != "success" {
 		m := judge(r.Status, a.Rspcod)
-		return notify.Sent{}, &notify.SendError{Class: m.class, Code: a.Rspcod, Message: m.word}
+		return notify.Sent{}, &notify.SendError{Class: m.class, Code: a.Rspcod, Message: m.word, Unlisted: m.unlisted}
 	}
 	if r.Status != http.StatusOK || a.MsgGroup == "" {
 		return notify.Sent{}, &notify.SendError{Class: notify.Unknown, Code: "success", Message: "success without a msgGroup"}

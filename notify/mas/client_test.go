@@ -268,7 +268,7 @@ func TestAnswers(t *testing.T) {
 		{"the flag alone", 200, `{"success":true,"msgGroup":"1"}`, notify.SendError{Class: notify.Unknown, Code: "http_200"}},
 		{"empty", 200, ``, notify.SendError{Class: notify.Unknown, Code: "http_200"}},
 		{"a number in the code", 200, `{"rspcod":"13912345678"}`, notify.SendError{Class: notify.Unknown, Code: "http_200"}},
-		{"a code that nobody lists", 200, `{"rspcod":"BrandNew"}`, notify.SendError{Class: notify.Unknown, Code: "BrandNew"}},
+		{"a code that nobody lists", 200, `{"rspcod":"BrandNew"}`, notify.SendError{Class: notify.Unknown, Code: "BrandNew", Unlisted: true}},
 		{"a listed code in a 502", 502, `{"rspcod":"InvalidMobile"}`, notify.SendError{Class: notify.Unknown, Code: "InvalidMobile"}},
 		{"place", 200, `{"rspcod":"NOT_WHITE_IP"}`, notify.SendError{Class: notify.Configuration, Code: "NOT_WHITE_IP"}},
 		{"twice", 200, `{"rspcod":"DupMobile"}`, notify.SendError{Class: notify.Permanent, Code: "DupMobile"}},

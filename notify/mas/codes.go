@@ -8,28 +8,33 @@ import (
 
 // A meaning is what rspcod says about a message (dossier C.3).
 type meaning struct {
-	class notify.Class
-	word  string
+	class    notify.Class
+	word     string
+	unlisted bool // nobody knows the code
 }
 
 var codes = map[string]meaning{
-	"IllegalMac":      {notify.Configuration, "the secret"},
-	"InvalidUsrOrPwd": {notify.Configuration, "the account"},
-	"NoSignId":        {notify.Configuration, "the signature's code"},
-	"IllegalSignId":   {notify.Configuration, "the signature's code"},
-	"NOT_WHITE_IP":    {notify.Configuration, "the network place"},
-	"InvalidMessage":  {notify.Permanent, "our payload"},
-	"TooManyMobiles":  {notify.Permanent, "our payload"},
-	"DupMobile":       {notify.Permanent, "our payload"},
-	"InvalidMobile":   {notify.Recipient, "the number"},
+	"IllegalMac":      {class: notify.Configuration, word: "the secret"},
+	"InvalidUsrOrPwd": {class: notify.Configuration, word: "the account"},
+	"NoSignId":        {class: notify.Configuration, word: "the signature's code"},
+	"IllegalSignId":   {class: notify.Configuration, word: "the signature's code"},
+	"NOT_WHITE_IP":    {class: notify.Configuration, word: "the network place"},
+	"InvalidMessage":  {class: notify.Permanent, word: "our payload"},
+	"TooManyMobiles":  {class: notify.Permanent, word: "our payload"},
+	"DupMobile":       {class: notify.Permanent, word: "our payload"},
+	"InvalidMobile":   {class: notify.Recipient, word: "the number"},
 }
 
-// judge gives the meaning of a well-formed answer that is not success. What the short list lacks may have been taken.
+// judge gives the meaning of a well-formed answer that is not success. What the short list lacks may have been taken, and
+// stops the gateway until somebody has looked it up.
 func judge(status int, code string) meaning {
-	if m, listed := codes[code]; listed && status < http.StatusInternalServerError {
+	if status >= http.StatusInternalServerError {
+		return meaning{class: notify.Unknown, word: "it may have been taken"}
+	}
+	if m, listed := codes[code]; listed {
 		return m
 	}
-	return meaning{notify.Unknown, "it may have been taken"}
+	return meaning{class: notify.Unknown, word: "a code that the table lacks", unlisted: true}
 }
 
 // ReadReceipt says what a report means. Carriers' codes are not explained: a failure is of unknown reason.

@@ -237,7 +237,7 @@ func TestAnswers(t *testing.T) {
 	}{
 		{"Ok without a serial", 200, entry(`"Code":"Ok"`), notify.SendError{Class: notify.Unknown, Code: "Ok"}},
 		{"Ok with 500", 500, entry(`"Code":"Ok","SerialNo":"1"`), notify.SendError{Class: notify.Unknown, Code: "Ok"}},
-		{"ok in small letters", 200, entry(`"Code":"ok","SerialNo":"1"`), notify.SendError{Class: notify.Unknown, Code: "ok"}},
+		{"ok in small letters", 200, entry(`"Code":"ok","SerialNo":"1"`), notify.SendError{Class: notify.Unknown, Code: "ok", Unlisted: true}},
 		{"another number", 200, `{"Response":{"SendStatusSet":[{"PhoneNumber":"+8613700000000","Code":"Ok","SerialNo":"1"}]}}`, notify.SendError{Class: notify.Unknown, Code: "http_200"}},
 		{"another attempt", 200, entry(`"Code":"Ok","SerialNo":"1","SessionContext":"x"`), notify.SendError{Class: notify.Unknown, Code: "http_200"}},
 		{"two entries", 200, `{"Response":{"SendStatusSet":[{"Code":"Ok"},{"Code":"Ok"}]}}`, notify.SendError{Class: notify.Unknown, Code: "http_200"}},
@@ -250,9 +250,9 @@ func TestAnswers(t *testing.T) {
 		{"a calendar day in China", 200, entry(`"Code":"LimitExceeded.PhoneNumberDailyLimit"`),
 			notify.SendError{Class: notify.Throttle, Code: "LimitExceeded.PhoneNumberDailyLimit", RetryAfter: 99*time.Minute + 31*time.Second}},
 		{"paced", 200, `{"Response":{"Error":{"Code":"RequestLimitExceeded.IPLimitExceeded"}}}`, notify.SendError{Class: notify.Throttle, Code: "RequestLimitExceeded.IPLimitExceeded"}},
-		{"a new code of a business family", 200, entry(`"Code":"FailedOperation.BrandNew"`), notify.SendError{Class: notify.Configuration, Code: "FailedOperation.BrandNew"}},
-		{"a new internal one", 200, `{"Response":{"Error":{"Code":"InternalError.BrandNew"}}}`, notify.SendError{Class: notify.Unknown, Code: "InternalError.BrandNew"}},
-		{"a new family", 200, `{"Response":{"Error":{"Code":"Brand.New"}}}`, notify.SendError{Class: notify.Unknown, Code: "Brand.New"}},
+		{"a new code of a business family", 200, entry(`"Code":"FailedOperation.BrandNew"`), notify.SendError{Class: notify.Configuration, Code: "FailedOperation.BrandNew", Unlisted: true}},
+		{"a new internal one", 200, `{"Response":{"Error":{"Code":"InternalError.BrandNew"}}}`, notify.SendError{Class: notify.Unknown, Code: "InternalError.BrandNew", Unlisted: true}},
+		{"a new family", 200, `{"Response":{"Error":{"Code":"Brand.New"}}}`, notify.SendError{Class: notify.Unknown, Code: "Brand.New", Unlisted: true}},
 		{"a business family in a 502", 502, `{"Response":{"Error":{"Code":"FailedOperation.BrandNew"}}}`, notify.SendError{Class: notify.Unknown, Code: "FailedOperation.BrandNew"}},
 	}
 	for _, tt := range tests {

@@ -12,6 +12,7 @@ import (
 type meaning struct {
 	class    notify.Class
 	template bool // Configuration of one template only
+	unlisted bool // nobody knows the code
 	word     string
 	wait     func(now time.Time) time.Duration // of Throttle; nil: the gateway does not say
 }
@@ -23,7 +24,8 @@ var (
 	access    = meaning{class: notify.Configuration, word: "credentials, clock or network place"}
 	signature = meaning{class: notify.Configuration, word: "the signature"}
 	template  = meaning{class: notify.Configuration, template: true, word: "the template"}
-	unlisted  = meaning{class: notify.Configuration, word: "a code that the table lacks"}
+	unlisted  = meaning{class: notify.Configuration, unlisted: true, word: "a code that the table lacks"}
+	strange   = meaning{class: notify.Unknown, unlisted: true, word: "a code that the table lacks; it may have been taken"}
 	payload   = meaning{class: notify.Permanent, word: "our payload"}
 	variable  = meaning{class: notify.Permanent, word: "the value of a variable"}
 	badNumber = meaning{class: notify.Recipient, word: "the number"}
@@ -106,15 +108,18 @@ func judge(status int, code string) meaning {
 		return m
 	}
 	family, _, _ := strings.Cut(code, ".")
-	if m, known := families[family]; known && status < http.StatusInternalServerError {
+	switch m, known := families[family]; {
+	case status >= http.StatusInternalServerError:
+		return unclear
+	case known:
 		return m
 	}
-	return unclear
+	return strange
 }
 
 func (c *Client) refusal(status int, code string) *notify.SendError {
 	m := judge(status, code)
-	e := &notify.SendError{Class: m.class, Code: code, Message: m.word, ThisTemplate: m.template}
+	e := &notify.SendError{Class: m.class, Code: code, Message: m.word, ThisTemplate: m.template, Unlisted: m.unlisted}
 	if m.wait != nil {
 		e.RetryAfter = m.wait(c.cfg.Now())
 	}
