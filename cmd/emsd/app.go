@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -570,18 +569,4 @@ func (c Config) notifyOptions(policy *notify.Policy) notify.Options {
 
 func (s Sender) party() courier.Party {
 	return courier.Party{Name: vault.Conceal(s.Name), Phone: vault.Conceal(s.Phone), Province: s.Province, City: s.City, County: s.County, Address: vault.Conceal(s.Address)}
-}
-
-// crashHook lets the crash tests stop this process at a named point, as a power cut would. The variable is no
-// setting: it is read in binaries that were started by a test and does nothing elsewhere.
-func crashHook() func(point string) {
-	at := os.Getenv(crashPointEnv)
-	if at == "" {
-		return nil
-	}
-	return func(point string) {
-		if point == at {
-			killSelf()
-		}
-	}
 }

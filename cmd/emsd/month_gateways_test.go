@@ -73,9 +73,8 @@ func TestI5_MonthWithEveryGatewayFault(t *testing.T) {
 	m.checkLog(t)
 }
 
-// toldOnce holds the gateways' books against I-5 and gives who was told what, and how many messages each
-// gateway has.
-func (m *month) toldOnce(t *testing.T) (told map[string]bool, by map[string]int) {
+// templateMilestones tells which milestone a template of a simulated gateway is for.
+func templateMilestones(t *testing.T) map[string]string {
 	t.Helper()
 	milestones := map[string]string{}
 	var templates map[string]string
@@ -85,6 +84,14 @@ func (m *month) toldOnce(t *testing.T) (told map[string]bool, by map[string]int)
 	for milestone, code := range templates {
 		milestones[code], milestones[code[len(demoPrefix):]] = milestone, milestone
 	}
+	return milestones
+}
+
+// toldOnce holds the gateways' books against I-5 and gives who was told what, and how many messages each
+// gateway has.
+func (m *month) toldOnce(t *testing.T) (told map[string]bool, by map[string]int) {
+	t.Helper()
+	milestones := templateMilestones(t)
 	told, by = map[string]bool{}, map[string]int{}
 	for _, s := range m.sms.Messages() {
 		milestone := milestones[s.Template]

@@ -17,13 +17,16 @@ func (c serveCmd) Run(e *world) error {
 	if err != nil {
 		return err
 	}
+	if err := underTest(cfg); err != nil {
+		return err
+	}
 	log := newLog(e.err, cfg.LogLevel)
 	if c.Migrate {
 		if err := migrateUp(e, cfg); err != nil {
 			return err
 		}
 	}
-	a, err := newApp(e.ctx, cfg, newClock(cfg.TimeScale, time.Now()), log)
+	a, err := newApp(e.ctx, cfg, ahead(newClock(cfg.TimeScale, time.Now())), log)
 	if err != nil {
 		return err
 	}
