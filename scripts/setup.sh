@@ -4,7 +4,7 @@
 #
 #   scripts/setup.sh        what make demo and make bench need: the PostgreSQL server programs, and fonts for printed sheets
 #   scripts/setup.sh test   also what make test needs: a C compiler for Go's race detector, Chromium for the pages,
-#                           poppler for printed sheets, and the tools of scripts/package.json (into scripts/node_modules)
+#                           poppler for printed sheets, curl for the calls of README.md, and the tools of scripts/package.json (into scripts/node_modules)
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "$0")/.."
@@ -97,6 +97,10 @@ fi
 if [ "${1:-}" = test ] && ! command -v pdftotext >/dev/null; then
 	say "missing: poppler, with which printed sheets are read back"
 	missing+=(poppler-utils)
+fi
+if [ "${1:-}" = test ] && ! command -v curl >/dev/null; then
+	say "missing: curl, for the calls of README.md are made as they stand there"
+	missing+=(curl)
 fi
 if [ "${1:-}" = test ] && ! command -v npm >/dev/null; then
 	say "missing: npm, for the tools of scripts/package.json"

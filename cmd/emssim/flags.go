@@ -31,6 +31,7 @@ type flags struct {
 	RefuseCancelTwice bool          `help:"Refuse to cancel what is cancelled."`
 	StaleAfter        time.Duration `help:"Refuse a timeStamp further from the simulated clock; 0 does not look." default:"0s"`
 	LabelDelay        time.Duration `help:"Simulated time until a new order's label is held." default:"0s"`
+	PickUpDelay       time.Duration `help:"Simulated time that an order waits for its courier." default:"0s"`
 	FirstSerial       uint32        `help:"First serial of a waybill number; 0 takes it from the time, so that a restart repeats none." default:"0"`
 	Latency           time.Duration `help:"Real time that every call takes." default:"0s"`
 
@@ -125,7 +126,7 @@ func (f flags) carrier(k clock) emssim.Config {
 		Now: k.now, Seed: f.Seed, FirstSerial: first, Latency: f.Latency,
 		Repeat: emssim.RepeatBehaviour(f.Repeat), UsedNumber: emssim.UsedNumberBehaviour(f.UsedNumber),
 		AcceptUnreserved: f.AcceptUnreserved, CancelAccepted: f.CancelAccepted, RefuseCancelTwice: f.RefuseCancelTwice,
-		StaleAfter: f.StaleAfter, LabelDelay: f.LabelDelay,
+		StaleAfter: f.StaleAfter, LabelDelay: f.LabelDelay, PickUpDelay: f.PickUpDelay,
 		LateScans: f.share(0.05), RepeatScans: f.share(0.03),
 		PushTo: f.PushTo, PushSecretAppended: f.PushSecretAppended,
 		PushDuplicate: f.share(0.05), PushDisorder: f.share(0.05), PushLose: f.share(0.03),

@@ -69,6 +69,7 @@ type Config struct {
 	MalformedCode     string              // retCode of 非法报文 and unreadable JSON; B00001
 	StaleAfter        time.Duration       // refuse a timeStamp further than this from Now; 0: not checked
 	LabelDelay        time.Duration       // simulated time until 010004 holds a new order
+	PickUpDelay       time.Duration       // simulated time that an order waits for its courier, before the way of any journey begins
 	Unreachable       []string            // 收寄管控不可达 for a receiver whose 省市区 text begins so
 
 	Latency time.Duration // real time that every call takes

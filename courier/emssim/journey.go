@@ -82,13 +82,13 @@ type Journey struct {
 // ErrNoOrder means that no order has that waybill number.
 var ErrNoOrder = errors.New("no order with that waybill number")
 
-// earliest is the least time between an order and its first scan.
+// earliest is the least time between an order that may leave and its first scan.
 const earliest = time.Hour
 
 // visible are the scans that EMS shows by now, in the order of becoming visible. The caller holds mu and does not
 // change them.
 func (c *Carrier) visible(o *order, now time.Time) []Scan {
-	if o.cancelled || !o.planned && now.Before(o.at.Add(earliest)) {
+	if o.cancelled || !o.planned && now.Before(o.leaves.Add(earliest)) {
 		return nil
 	}
 	c.plan(o)

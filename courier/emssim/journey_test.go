@@ -143,6 +143,20 @@ func TestEventsBecomeVisibleWithTheClock(t *testing.T) {
 	}
 }
 
+func TestAnOrderWaitsForItsCourier(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Config{PickUpDelay: 100 * time.Hour})
+	no := r.order("R", "", "13900000001", inBeijing...)
+	r.clock.forward(100 * time.Hour)
+	if got := codes(r.trace(no)); got != "" {
+		t.Errorf("trace %q before the courier came", got)
+	}
+	r.clock.forward(24 * time.Hour)
+	if got := codes(r.trace(no)); !strings.HasPrefix(got, opAccept) {
+		t.Errorf("trace %q a day later, want it accepted", got)
+	}
+}
+
 func TestAnOutcomeCanBeChangedOnTheWay(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Config{})

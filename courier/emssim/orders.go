@@ -19,6 +19,7 @@ type order struct {
 	paymentMode    string
 	contents       string
 	at             time.Time
+	leaves         time.Time // not before: the courier comes within hours from then on
 	from, to       address
 	number         uint64 // serial part of the seed of its journey
 	password, idNo string // 密码投递 and the number of the document to check; neither is shown in the ledger
@@ -147,6 +148,7 @@ func (c *Carrier) book(o *order, no string) {
 	o.waybillNo = no
 	o.number = mix(c.cfg.Seed, hashText(no))
 	o.at = c.cfg.Now()
+	o.leaves = o.at.Add(c.cfg.PickUpDelay)
 	c.orders[no] = o
 	c.byRef[o.ref] = append(c.byRef[o.ref], o)
 	c.sequence = append(c.sequence, o)

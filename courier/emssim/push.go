@@ -114,7 +114,7 @@ func (c *Carrier) expectPush(o *order) {
 	if c.cfg.PushTo == "" {
 		return
 	}
-	at := o.at.Add(earliest)
+	at := o.leaves.Add(earliest)
 	if o.planned {
 		at = time.Time{}
 		for _, s := range o.scans {

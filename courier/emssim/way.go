@@ -16,7 +16,7 @@ type way struct {
 }
 
 func newWay(o *order) *way {
-	return &way{o: o, rng: rand.New(rand.NewPCG(o.number, 3)), t: o.at}
+	return &way{o: o, rng: rand.New(rand.NewPCG(o.number, 3)), t: o.leaves}
 }
 
 // after lets between lo and hi pass.
