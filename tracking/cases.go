@@ -46,9 +46,9 @@ func (n *news) openCases(r, before Result, now time.Time) {
 			continue
 		}
 		stood := slices.ContainsFunc(before.Concerns, func(b Concern) bool {
-			return b.Kind == c.Kind && b.Code == c.Code && sameScan(b.Scan, c.Scan)
+			return b.Kind == c.Kind && b.Code == c.Code && sameScan(&b.Scan, &c.Scan)
 		})
-		if !stood || n.move != nil && sameScan(c.Scan, r.Scan) {
+		if !stood || n.move != nil && sameScan(&c.Scan, &r.Scan) {
 			n.openCase(c.Kind, c.Code, c.Hours, now)
 		}
 	}

@@ -86,7 +86,7 @@ func (f *folding) tellConcerns() {
 	}
 	slices.Sort(f.Unknown)
 	slices.SortStableFunc(f.Concerns, func(a, b Concern) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), compareScans(a.Scan, b.Scan), cmp.Compare(a.Code, b.Code))
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), compareScans(&a.Scan, &b.Scan), cmp.Compare(a.Code, b.Code))
 	})
 }
 

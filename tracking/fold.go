@@ -139,7 +139,7 @@ func (b *Rulebook) arrange(scans []courier.Scan, orderedAt time.Time) (line, ign
 func oneTelling(line []entry) []entry {
 	n := 0
 	for i := range line {
-		if n == 0 || !sameScan(*line[n-1].Scan, *line[i].Scan) {
+		if n == 0 || !sameScan(line[n-1].Scan, line[i].Scan) {
 			line[n] = line[i]
 			n++
 			continue
@@ -152,7 +152,7 @@ func oneTelling(line []entry) []entry {
 }
 
 // sameScan is the identity of scans of one waybill; rewritten text is not a new scan.
-func sameScan(a, b courier.Scan) bool {
+func sameScan(a, b *courier.Scan) bool {
 	return a.At.Equal(b.At) && a.Code == b.Code && a.OrgCode == b.OrgCode
 }
 
@@ -174,7 +174,7 @@ func (b *Rulebook) compareEntries(x, y entry) int {
 }
 
 // compareScans orders scans by time and what identifies them.
-func compareScans(a, b courier.Scan) int {
+func compareScans(a, b *courier.Scan) int {
 	if c := a.At.Compare(b.At); c != 0 {
 		return c
 	}

@@ -174,7 +174,7 @@ func TestI6_AScanIsNeverLost(t *testing.T) {
 		scans := anyScans().Draw(t, "scans")
 		line, ignored := defaultBook.arrange(scans, base)
 		for _, s := range scans {
-			same := func(x entry) bool { return sameScan(s, *x.Scan) }
+			same := func(x entry) bool { return sameScan(&s, x.Scan) }
 			if !slices.ContainsFunc(line, same) && !slices.ContainsFunc(ignored, same) {
 				t.Fatalf("scan %s at %s is neither counted nor listed as ignored", s.Code, s.At)
 			}
@@ -224,7 +224,7 @@ func TestI6_WithoutANamedRuleAFinalStatusStays(t *testing.T) {
 		for i, x := range entries { // in the order of time: no scan is late
 			line = append(line, *x.Scan)
 			after := Fold(line, base)
-			if !before.Status.MayBecome(after.Status, "") && before.Status != after.Status && (after.Rule == "" || !sameScan(after.RuleScan, line[i])) {
+			if !before.Status.MayBecome(after.Status, "") && before.Status != after.Status && (after.Rule == "" || !sameScan(&after.RuleScan, &line[i])) {
 				t.Fatalf("%s became %s by %s under the rule %q", before.Status, after.Status, line[i].Code, after.Rule)
 			}
 			before = after
@@ -306,7 +306,7 @@ func TestExplainTellsOfEveryScan(t *testing.T) {
 			t.Fatalf("Explain and Fold differ: %s", diff)
 		}
 		for _, s := range scans {
-			if !slices.ContainsFunc(judged, func(j Judged) bool { return sameScan(j.Scan, s) && j.Rule != "" }) {
+			if !slices.ContainsFunc(judged, func(j Judged) bool { return sameScan(&j.Scan, &s) && j.Rule != "" }) {
 				t.Fatalf("nothing is told of %s at %s", s.Code, s.At)
 			}
 		}

@@ -54,7 +54,7 @@ type news struct {
 
 // digest decides what a changed trace means. It is pure: the rules of the round are tested without a database. hash gives
 // the keyed print of a scan's text.
-func digest(a *asked, st standing, known []kept, r rules, hash func(courier.Scan) int64, now time.Time) news {
+func digest(a *asked, st standing, known []kept, r rules, hash func(*courier.Scan) int64, now time.Time) news {
 	n := news{waybill: a.waybill, status: st.status, changedAt: a.changedAt, fingerprint: a.trace.Fingerprint ^ salt}
 	n.sift(a.trace.Scans, known, hash)
 	n.unreadable += a.trace.Unreadable
@@ -168,7 +168,7 @@ func (n *news) mayMove(r, before Result, st standing) (rule string, ok bool) {
 
 // isNews reports whether a scan is new, or told in new words.
 func (n *news) isNews(s courier.Scan) bool {
-	same := func(t telling) bool { return sameScan(t.Scan, s) }
+	same := func(t telling) bool { return sameScan(&t.Scan, &s) }
 	return slices.ContainsFunc(n.fresh, same) || slices.ContainsFunc(n.retold, same)
 }
 
@@ -176,7 +176,7 @@ func (n *news) isNews(s courier.Scan) bool {
 func (n *news) countsFresh(ignored []courier.Scan) bool {
 	for i := range n.fresh {
 		f := &n.fresh[i]
-		if !f.ahead && !slices.ContainsFunc(ignored, func(s courier.Scan) bool { return sameScan(s, f.Scan) }) {
+		if !f.ahead && !slices.ContainsFunc(ignored, func(s courier.Scan) bool { return sameScan(&s, &f.Scan) }) {
 			return true
 		}
 	}
@@ -215,13 +215,12 @@ func (n *news) data(s courier.Scan, now time.Time) courier.EventData {
 // longestCode bounds what becomes part of a scan's identity; EMS's own codes have up to ten characters (dossier 2.4).
 const longestCode = 64
 
-// storable makes a scan what PostgreSQL gives back: microseconds, valid UTF-8, no NUL.
-func storable(s courier.Scan) courier.Scan {
+// makeStorable makes a scan what PostgreSQL gives back: microseconds, valid UTF-8, no NUL.
+func makeStorable(s *courier.Scan) {
 	s.At = s.At.UTC().Truncate(time.Microsecond)
 	for _, field := range []*string{&s.Code, &s.Name, &s.OrgCode, &s.OrgName, &s.Province, &s.City, &s.DeliverCode, &s.AttemptCode} {
 		*field = clean(*field)
 	}
-	return s
 }
 
 func clean(text string) string {

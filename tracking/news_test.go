@@ -42,7 +42,7 @@ func (f *followed) rulebook() *Rulebook {
 }
 
 // plainPrint stands for the keyed hash of a text.
-func plainPrint(s courier.Scan) int64 {
+func plainPrint(s *courier.Scan) int64 {
 	h := fnv.New64a()
 	io.WriteString(h, s.Name+"\x00"+s.Desc.Reveal()+"\x00"+s.DeliverCode+"\x00"+s.AttemptCode)
 	return int64(h.Sum64() | 1)
@@ -137,7 +137,7 @@ func TestI6_AnySplitIntoPollsEndsInTheSame(t *testing.T) {
 		}
 		for _, s := range scans {
 			if !slices.ContainsFunc(f.kept, func(k kept) bool {
-				return sameScan(k.Scan, s) && k.DeliverCode == s.DeliverCode && k.SaidClass == s.SaidClass
+				return sameScan(&k.Scan, &s) && k.DeliverCode == s.DeliverCode && k.SaidClass == s.SaidClass
 			}) {
 				t.Fatalf("scan %s at %s was lost", s.Code, s.At)
 			}

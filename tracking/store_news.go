@@ -79,7 +79,7 @@ func (p *Poller) storeNews(ctx context.Context, tx *sqlx.Tx, changed []*asked, n
 	if err != nil {
 		return err
 	}
-	hash := func(s courier.Scan) int64 { return textPrint(p.vault, s) }
+	hash := func(s *courier.Scan) int64 { return textPrint(p.vault, s) }
 	for i, a := range changed {
 		st, ok := standings[a.delivery]
 		if !ok {
@@ -269,9 +269,11 @@ type columns struct {
 func newColumns(all []news, of func(*news) []telling) *columns {
 	c := &columns{}
 	for i := range all {
-		n := &all[i]
-		for _, s := range of(n) {
-			c.rows, c.texts, c.ids = append(c.rows, n.delivery), append(c.texts, s.Desc), append(c.ids, n.delivery.String())
+		n, list := &all[i], of(&all[i])
+		id := n.delivery.String()
+		for j := range list {
+			s := &list[j]
+			c.rows, c.texts, c.ids = append(c.rows, n.delivery), append(c.texts, s.Desc), append(c.ids, id)
 			c.at, c.codes, c.orgs, c.numbers = append(c.at, s.At), append(c.codes, s.Code), append(c.orgs, s.OrgCode), append(c.numbers, n.no)
 			c.names, c.orgNames = append(c.names, s.Name), append(c.orgNames, s.OrgName)
 			c.provinces, c.cities = append(c.provinces, s.Province), append(c.cities, s.City)
@@ -283,6 +285,7 @@ func newColumns(all []news, of func(*news) []telling) *columns {
 }
 
 func (c *columns) seal(v *vault.Vault, column string) {
+	c.sealed = make([][]byte, 0, len(c.texts))
 	for i, text := range c.texts {
 		c.sealed = append(c.sealed, v.Seal(column, c.rows[i], text.Reveal()))
 	}

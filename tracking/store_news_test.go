@@ -118,7 +118,7 @@ func TestTheTimelineSaysWhatWasDecided(t *testing.T) {
 // BenchmarkDigest is what one changed trace costs before it is written: ten scans are known, one is new.
 func BenchmarkDigest(b *testing.B) {
 	v := vault.Fixed([]byte("tracking"))
-	hash := func(s courier.Scan) int64 { return textPrint(v, s) }
+	hash := func(s *courier.Scan) int64 { return textPrint(v, s) }
 	var scans []courier.Scan
 	for i, c := range []string{"203", "305", "954", "389", "954", "389", "306", "702", "705", "702", "704"} {
 		s := at(i, c)

@@ -28,7 +28,7 @@ type kept struct {
 const mostTellings = 8
 
 // textPrint is the keyed hash of what a scan tells beyond its identity; never 0.
-func textPrint(v *vault.Vault, s courier.Scan) int64 {
+func textPrint(v *vault.Vault, s *courier.Scan) int64 {
 	text := s.Name + "\x00" + s.Desc.Reveal() + "\x00" + s.DeliverCode + "\x00" + s.AttemptCode
 	if p := int64(binary.BigEndian.Uint64(v.Lookup(vault.ColumnScan, text))); p != 0 {
 		return p
@@ -44,33 +44,40 @@ type identity struct {
 
 func identityOf(s *courier.Scan) identity { return identity{s.At.UnixMicro(), s.Code, s.OrgCode} }
 
-// tellings finds what is known of a scan.
+// tellings finds what is known of a scan. It keeps what it compares, not whole scans: traces may be long.
 type tellings struct {
 	first map[identity]int32
-	list  []telling
-	next  []int32 // of the same scan; -1 ends
+	list  []variant
+}
+
+// A variant is what tells a telling from others of the same scan.
+type variant struct {
+	print            int64
+	deliver, attempt string
+	class            string
+	until            time.Time
+	ahead            bool
+	next             int32 // of the same scan; -1 ends
 }
 
 func newTellings(known []kept, more int) *tellings {
-	t := &tellings{first: make(map[identity]int32, len(known)+more),
-		list: make([]telling, 0, len(known)+more), next: make([]int32, 0, len(known)+more)}
+	t := &tellings{first: make(map[identity]int32, len(known)+more), list: make([]variant, 0, len(known)+more)}
 	for _, retold := range []bool{false, true} { // the scan itself stands first
 		for i := range known {
 			if known[i].retold == retold {
-				t.add(known[i].telling)
+				t.add(&known[i].telling)
 			}
 		}
 	}
 	return t
 }
 
-// add gives where the telling stands.
-func (t *tellings) add(x telling) {
+func (t *tellings) add(x *telling) {
 	n := int32(len(t.list))
-	t.list, t.next = append(t.list, x), append(t.next, -1)
+	t.list = append(t.list, variant{x.print, x.DeliverCode, x.AttemptCode, x.SaidClass, x.SaidUntil, x.ahead, -1})
 	id := identityOf(&x.Scan)
 	if first, ok := t.first[id]; ok {
-		t.next[n], t.next[first] = t.next[first], n
+		t.list[n].next, t.list[first].next = t.list[first].next, n
 	} else {
 		t.first[id] = n
 	}
@@ -78,7 +85,7 @@ func (t *tellings) add(x telling) {
 
 // has reports whether a scan was told with this print.
 func (t *tellings) has(first int32, print int64) bool {
-	for i := first; i >= 0; i = t.next[i] {
+	for i := first; i >= 0; i = t.list[i].next {
 		if t.list[i].print == print {
 			return true
 		}
@@ -89,34 +96,38 @@ func (t *tellings) has(first int32, print int64) bool {
 // worth reports whether another telling of a known scan is kept.
 func (t *tellings) worth(first int32, x *telling) bool {
 	n, new := 0, true
-	for i := first; i >= 0; i = t.next[i] {
+	for i := first; i >= 0; i = t.list[i].next {
 		y := &t.list[i]
 		n++
-		new = new && (y.DeliverCode != x.DeliverCode || y.AttemptCode != x.AttemptCode || y.SaidClass != x.SaidClass || !y.SaidUntil.Equal(x.SaidUntil))
+		new = new && (y.deliver != x.DeliverCode || y.attempt != x.AttemptCode || y.class != x.SaidClass || !y.until.Equal(x.SaidUntil))
 	}
 	return new || n < mostTellings
 }
 
 // sift takes the scans of a trace that can be kept and are not kept yet, and counts the others: scans of another waybill,
 // without a code, or of a time that no calendar needs.
-func (n *news) sift(scans []courier.Scan, known []kept, hash func(courier.Scan) int64) {
+func (n *news) sift(scans []courier.Scan, known []kept, hash func(*courier.Scan) int64) {
 	have := newTellings(known, len(scans))
-	for _, s := range scans {
+	n.fresh = slices.Grow(n.fresh, max(0, len(scans)-len(known)))
+	var x telling // one for all: its address is handed on
+	for i := range scans {
+		s := &scans[i]
 		if year := s.At.UTC().Year(); s.WaybillNo != "" && s.WaybillNo != n.no || s.Code == "" ||
 			max(len(s.Code), len(s.OrgCode)) > longestCode || year < 2000 || year > 2199 {
 			n.unreadable++
 			continue
 		}
-		x := telling{Scan: storable(s)}
+		x = telling{Scan: *s}
+		makeStorable(&x.Scan)
 		x.DeliveryID, x.WaybillNo = n.delivery, n.no
 		first, known := have.first[identityOf(&x.Scan)]
 		if known && have.list[first].print == 0 {
 			continue // stored before there were prints: nobody can say whether this is another telling
 		}
-		if x.print = hash(x.Scan); known && have.has(first, x.print) {
+		if x.print = hash(&x.Scan); known && have.has(first, x.print) {
 			continue
 		}
-		x.Scan = readText(x.Scan)
+		readInto(&x.Scan)
 		switch {
 		case !known:
 			n.fresh = append(n.fresh, x)
@@ -126,10 +137,19 @@ func (n *news) sift(scans []courier.Scan, known []kept, hash func(courier.Scan) 
 		default:
 			continue
 		}
-		have.add(x)
+		have.add(&x)
 	}
-	slices.SortStableFunc(n.fresh, func(a, b telling) int { return compareScans(a.Scan, b.Scan) })
-	slices.SortStableFunc(n.retold, func(a, b telling) int { return compareScans(a.Scan, b.Scan) })
+	sortTellings(n.fresh)
+	sortTellings(n.retold)
+}
+
+func sortTellings(list []telling) {
+	for i := 1; i < len(list); i++ {
+		if compareScans(&list[i-1].Scan, &list[i].Scan) > 0 { // EMS gives most traces in order
+			slices.SortStableFunc(list, func(a, b telling) int { return compareScans(&a.Scan, &b.Scan) })
+			return
+		}
+	}
 }
 
 // day gives a day as PostgreSQL's date wants it; nil for none.

@@ -135,7 +135,9 @@ func TestATextThatChangesWithEveryAnswerIsKeptOnlySoOften(t *testing.T) {
 func TestAScanFromBeforeThereWerePrintsIsNotToldAnew(t *testing.T) {
 	t.Parallel()
 	f := follow(base)
-	f.kept = []kept{{telling: telling{Scan: storable(at(9, "702"))}}}
+	old := at(9, "702")
+	makeStorable(&old)
+	f.kept = []kept{{telling: telling{Scan: old}}}
 	if n := f.poll(hour(10), at(9, "702")); len(n.fresh)+len(n.retold) != 0 {
 		t.Errorf("fresh %d, retold %d, want none", len(n.fresh), len(n.retold))
 	}
@@ -172,17 +174,17 @@ func TestTextPrintsAreKeyedAndNeverZero(t *testing.T) {
 	t.Parallel()
 	a, b := vault.Fixed([]byte("a")), vault.Fixed([]byte("b"))
 	s := signed("161", "已妥投")
-	if p := textPrint(a, s); p == 0 || p != textPrint(a, s) || p == textPrint(b, s) {
+	if p := textPrint(a, &s); p == 0 || p != textPrint(a, &s) || p == textPrint(b, &s) {
 		t.Errorf("print %d: zero, unstable or not keyed", p)
 	}
 	for _, o := range []courier.Scan{signed("", "已妥投"), signed("161", "已妥投。"), {Code: "704", AttemptCode: "161", Desc: s.Desc}} {
-		if textPrint(a, s) == textPrint(a, o) {
+		if textPrint(a, &s) == textPrint(a, &o) {
 			t.Error("tellings that differ have one print")
 		}
 	}
 	moved := s
 	moved.At, moved.OrgCode = s.At.Add(time.Hour), "2"
-	if textPrint(a, s) != textPrint(a, moved) {
+	if textPrint(a, &s) != textPrint(a, &moved) {
 		t.Error("the print depends on the scan's identity")
 	}
 }

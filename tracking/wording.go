@@ -19,6 +19,11 @@ const longestText = 4000
 
 // readText fills in what the text of a scan says.
 func readText(s courier.Scan) courier.Scan {
+	readInto(&s)
+	return s
+}
+
+func readInto(s *courier.Scan) {
 	switch {
 	case s.Code == "704":
 		s.SaidClass = SaidClass(s.Desc.Reveal())
@@ -29,7 +34,6 @@ func readText(s courier.Scan) courier.Scan {
 	case s.Code == "705":
 		s.SaidUntil = SaidUntil(s.Desc.Reveal(), s.At)
 	}
-	return s
 }
 
 // An anchor introduces who or what received an envelope. alone is what it says when nothing follows.

@@ -9,11 +9,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/emmansun/gmsm/sm3"
@@ -190,8 +192,19 @@ func derive(secret []byte, info string, size int) []byte {
 }
 
 // mac is HMAC-SM3 over the parts, one after the other.
-func mac(key []byte, parts ...[]byte) []byte {
-	h := hmac.New(sm3.New, key)
+func mac(key []byte, parts ...[]byte) []byte { return newMACKey(key).sum(parts...) }
+
+// A macKey is for many sums under one key: what the key alone leads to is half of the work of a short one, and is kept.
+type macKey struct{ idle sync.Pool }
+
+func newMACKey(key []byte) *macKey {
+	return &macKey{sync.Pool{New: func() any { return hmac.New(sm3.New, key) }}}
+}
+
+func (k *macKey) sum(parts ...[]byte) []byte {
+	h := k.idle.Get().(hash.Hash)
+	defer k.idle.Put(h)
+	h.Reset()
 	for _, p := range parts {
 		h.Write(p)
 	}

@@ -94,7 +94,7 @@ func (v *Vault) open(rows []dataKey) (*ring, error) {
 			if err != nil {
 				return nil, err
 			}
-			r.lookup, r.id = raw, row.ID
+			r.lookup, r.id = newMACKey(raw), row.ID
 		}
 		if row.Purpose == purposeSeal && row.State == "active" {
 			r.active = row.ID

@@ -45,7 +45,7 @@ type Vault struct {
 type ring struct {
 	active uint32
 	keys   map[uint32]cipher.AEAD
-	lookup []byte
+	lookup *macKey
 	id     uint32 // of the look-up key
 }
 
@@ -62,7 +62,7 @@ func New(keys Keys) *Vault {
 	if len(keys.Lookup) != lookupSize {
 		panic(fmt.Sprintf("vault: the look-up key has %d bytes, want %d", len(keys.Lookup), lookupSize))
 	}
-	r := &ring{active: keys.Active, keys: make(map[uint32]cipher.AEAD), lookup: keys.Lookup}
+	r := &ring{active: keys.Active, keys: make(map[uint32]cipher.AEAD), lookup: newMACKey(keys.Lookup)}
 	for id, key := range keys.Seal {
 		r.keys[id] = newAEAD(key)
 	}
@@ -160,7 +160,7 @@ func place(column string, row uuid.UUID) []byte {
 // a rotation is under way, a search would have to try each key, and the unique answer to "was this posted before?"
 // would depend on which row was reached. The key seals nothing; who steals it still has to guess values.
 func (v *Vault) Lookup(column, value string) []byte {
-	return mac(v.ring.Load().lookup, []byte(column), []byte{0}, []byte(normalised(column, value)))
+	return v.ring.Load().lookup.sum([]byte(column), []byte{0}, []byte(normalised(column, value)))
 }
 
 // key finds a data key, reading data_keys once more if it is not known. A nil one means there is none.
