@@ -46,6 +46,12 @@ type Puller interface {
 	Pull(ctx context.Context) ([]Receipt, error)
 }
 
+// A ReplyPuller is a gateway from which replies can be fetched. What was handed out once may not be had again, so each part is to
+// be stored before more is asked for.
+type ReplyPuller interface {
+	PullReplies(ctx context.Context) (replies []Reply, more bool, err error)
+}
+
 // A ReceiptReader is a gateway that knows what its receipts mean.
 type ReceiptReader interface {
 	ReadReceipt(success bool, code string) (Outcome, Class)

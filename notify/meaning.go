@@ -19,6 +19,9 @@ const (
 	MeansOther       Meaning = "other"        // something else, for a clerk to read
 )
 
+// Meanings are all of them.
+var Meanings = []Meaning{MeansStop, MeansWrongPerson, MeansDoubt, MeansOther}
+
 // stopWords stop a number when they are all that was said: carriers' commands and what people write instead.
 var stopWords = []string{"TD", "T", "R", "N", "QX", "STOP", "UNSUBSCRIBE", "NO", "退", "拒", "不要", "不要发", "别发", "勿发", "取消", "取消短信", "取消订阅"}
 

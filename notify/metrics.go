@@ -12,6 +12,7 @@ type Metrics struct {
 	segments *prometheus.CounterVec // of accepted messages, by gateway: what is paid for
 	resolved *prometheus.CounterVec // of unknown attempts, by gateway and result
 	receipts *prometheus.CounterVec // by result
+	replies  *prometheus.CounterVec // by gateway and meaning
 	silent   *prometheus.CounterVec // messages without a receipt after a day, by gateway
 	stopped  *prometheus.GaugeVec   // by gateway
 	approved *prometheus.GaugeVec   // signatures, carriers and templates, by gateway
@@ -30,6 +31,7 @@ func NewMetrics(reg prometheus.Registerer, gateways *Gateways) *Metrics {
 		segments: counter("emsd_sms_segments_total", "Segments of accepted messages, as the carriers count them.", "gateway"),
 		resolved: counter("emsd_sms_resolved_total", "Attempts of unknown outcome by what the gateway said.", "gateway", "result"),
 		receipts: counter("emsd_sms_receipts_total", "Receipts by what they changed.", "result"),
+		replies:  counter("emsd_sms_replies_total", "Replies of residents by what they ask of us.", "gateway", "meaning"),
 		silent:   counter("emsd_sms_no_receipt_total", "Messages that a gateway took and of which no final receipt came within a day.", "gateway"),
 		stopped: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "emsd_sms_gateway_stopped", Help: "1 while a gateway or one of its templates is left alone: it does not answer, or a person has to mend its account.",
@@ -42,7 +44,7 @@ func NewMetrics(reg prometheus.Registerer, gateways *Gateways) *Metrics {
 		}, []string{"gateway"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.messages, m.verdicts, m.attempts, m.segments, m.resolved, m.receipts, m.silent, m.stopped, m.approved, m.untested)
+		reg.MustRegister(m.messages, m.verdicts, m.attempts, m.segments, m.resolved, m.receipts, m.replies, m.silent, m.stopped, m.approved, m.untested)
 	}
 	m.zero(gateways)
 	return m
@@ -62,6 +64,9 @@ func (m *Metrics) zero(gateways *Gateways) {
 		}
 		for _, r := range []string{accepted, delivered, failed, absent, abandoned, "asked_again", "query_failed"} {
 			m.resolved.WithLabelValues(g.Name(), r)
+		}
+		for _, meaning := range Meanings {
+			m.replies.WithLabelValues(g.Name(), string(meaning))
 		}
 		m.segments.WithLabelValues(g.Name())
 		m.silent.WithLabelValues(g.Name())
@@ -103,6 +108,12 @@ func (m *Metrics) asked(gateway, result string) {
 func (m *Metrics) received(result string, n int) {
 	if m != nil && n > 0 {
 		m.receipts.WithLabelValues(result).Add(float64(n))
+	}
+}
+
+func (m *Metrics) replied(gateway string, meaning Meaning) {
+	if m != nil {
+		m.replies.WithLabelValues(gateway, string(meaning)).Inc()
 	}
 }
 

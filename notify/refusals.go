@@ -102,18 +102,8 @@ func (r *Refusals) All(ctx context.Context) ([]Refusal, error) { return listRefu
 
 // lookup is the keyed hash under which deliveries keep the number.
 func (r *Refusals) lookup(phone vault.Secret) ([]byte, error) {
-	digits := strings.Map(func(c rune) rune {
-		if strings.ContainsRune(" -\t\r\n", c) {
-			return -1
-		}
-		return c
-	}, phone.Reveal())
-	for _, prefix := range []string{"+86", "0086", "86"} {
-		if rest, ok := strings.CutPrefix(digits, prefix); ok && len(rest) == 11 {
-			digits = rest
-		}
-	}
-	if !IsMobile(digits) {
+	digits, ok := MobileOf(phone.Reveal())
+	if !ok {
 		return nil, fmt.Errorf("a mainland mobile number of 11 digits is wanted")
 	}
 	return r.vault.Lookup(vault.ColumnPhone, digits), nil

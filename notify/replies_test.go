@@ -45,7 +45,34 @@ func TestAReplyIsRead(t *testing.T) {
 			if got, err := form.parse([]byte(strings.ReplaceAll(form.sample, "13900000000", "01012345678"))); err != nil || len(got) != 0 {
 				t.Errorf("a landline's reply: %d, %v", len(got), err)
 			}
+			for _, odd := range [][2]string{{"13900000000", "+8613900000000"}, {"13900000000", "8613900000000"}, {`"TD"`, `"TD","more":{"a":[1]}`},
+				{"2026-05-06 12:00:00", "20260506120000"}, {`"2026-05-06 12:00:00"`, "[]"}, {"1778040000", `"1778040000"`}, {"1778040000", "{}"}, {`:7,`, `:"7",`}} {
+				got, err := form.parse([]byte(strings.Replace(form.sample, odd[0], odd[1], 1)))
+				if err != nil || len(got) != 1 || got[0].Phone.Reveal() != "13900000000" || got[0].Text.Reveal() != "TD" {
+					t.Errorf("with %s a refusal is lost: %d, %v", odd[1], len(got), err)
+				}
+			}
 		})
+	}
+}
+
+// TestAPulledReplyIsThePushedOne: under the names of either version of Tencent's interface, and with 云MAS's number in a list.
+func TestAPulledReplyIsThePushedOne(t *testing.T) {
+	t.Parallel()
+	for _, form := range []replyForm{
+		{"tencent 2021", tencent.ParseReplies, `[{"CountryCode":"86","ReplyContent":"TD","SubscriberNumber":"13900000000","ExtendCode":"11","ReplyTime":1778040000,
+			"PhoneNumber":"+8613900000000","SignName":"x"}]`},
+		{"tencent 2019", tencent.ParseReplies, `[{"NationCode":"86","ReplyContent":"TD","ExtendCode":"11","ReplyTime":"2026-05-06 12:00:00","ReplyUnixTime":1778040000,
+			"PhoneNumber":"+8613900000000","Sign":"x"}]`},
+		{"mas", mas.ParseReplies, `[{"smsContent":"TD","mobile":["13900000000"],"sendTime":"2026-05-06 12:00:00","addSerial":""}]`},
+	} {
+		got, err := form.parse([]byte(form.sample))
+		if err != nil || len(got) != 1 {
+			t.Fatalf("%s: %d replies, %v", form.name, len(got), err)
+		}
+		if r := got[0]; r.Phone.Reveal() != "13900000000" || r.Text.Reveal() != "TD" || r.Sequence != "" || !r.SentAt.Equal(time.Date(2026, 5, 6, 4, 0, 0, 0, time.UTC)) {
+			t.Errorf("%s: read %q %q %s", form.name, r.Phone.Reveal(), r.Text.Reveal(), r.SentAt)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -17,6 +18,9 @@ import (
 // replyChunk bounds one transaction of the reply round, and what one push may append at a time.
 const replyChunk = 500
 
+// dropChunk bounds one statement that drops old replies.
+const dropChunk = 5000
+
 // replyLength is how many characters of a reply are kept.
 const replyLength = 1000
 
@@ -30,19 +34,44 @@ type Reply struct {
 
 // Replies takes replies in, stops the numbers that refuse and tells clerks whose number is wrong.
 type Replies struct {
-	db    *sqlx.DB
-	vault *vault.Vault
-	clock courier.Clock
-	opts  Options
-	log   *slog.Logger
+	db       *sqlx.DB
+	vault    *vault.Vault
+	gateways *Gateways
+	clock    courier.Clock
+	opts     Options
+	log      *slog.Logger
+	metrics  *Metrics
 }
 
-// NewReplies returns Replies; opts are the Sender's.
-func NewReplies(db *sqlx.DB, v *vault.Vault, clock courier.Clock, opts Options, log *slog.Logger) *Replies {
-	return &Replies{db: db, vault: v, clock: clock, opts: opts.withDefaults(), log: log}
+// NewReplies returns Replies; opts are the Sender's, metrics may be nil.
+func NewReplies(db *sqlx.DB, v *vault.Vault, g *Gateways, clock courier.Clock, opts Options, log *slog.Logger, m *Metrics) *Replies {
+	return &Replies{db: db, vault: v, gateways: g, clock: clock, opts: opts.withDefaults(), log: log, metrics: m}
 }
 
-// Append stores replies as a gateway posted them and does nothing else. A reply that was stored before is the same one.
+// Pull fetches the replies of gateways that do not bring them. Each part is stored before more is asked for, since it may be
+// handed out once only.
+func (r *Replies) Pull(ctx context.Context) error {
+	var errs []error
+	for _, g := range r.gateways.list {
+		puller, ok := g.(ReplyPuller)
+		for more := ok; more && ctx.Err() == nil; {
+			list, further, err := puller.PullReplies(ctx)
+			if err != nil {
+				r.log.Warn("replies could not be fetched", "gateway", g.Name(), "class", classOf(err).String())
+				break
+			}
+			if err := r.Append(context.WithoutCancel(ctx), g.Name(), list); err != nil {
+				errs = append(errs, err)
+				break
+			}
+			more = further
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Append stores replies as a gateway posted them and wakes who reads them, at once: the next message may be due. A reply that was
+// stored before is the same one.
 func (r *Replies) Append(ctx context.Context, gateway string, replies []Reply) error {
 	for len(replies) > 0 {
 		n := min(len(replies), replyChunk)
@@ -69,13 +98,23 @@ func (r *Replies) sealed(one Reply) replyRow {
 		Text: r.vault.Seal(vault.ColumnReply, id, text), SentAt: one.SentAt}
 }
 
+// Purge drops what was received before a time and worked through. What a refusal did stays: the do-not-send list, and cases.
+func (r *Replies) Purge(ctx context.Context, before time.Time) error {
+	for {
+		n, err := dropReplies(ctx, r.db, before, dropChunk)
+		if err != nil || n < dropChunk {
+			return err
+		}
+	}
+}
+
 // Round reads every stored reply. What it stops is stopped, audited and told to clerks in one transaction.
 func (r *Replies) Round(ctx context.Context) error {
 	for {
-		n := 0
+		var open []replyRow
 		err := courier.InTx(ctx, r.db, func(tx *sqlx.Tx) error {
-			open, err := claimReplies(ctx, tx, replyChunk)
-			if n = len(open); err != nil || n == 0 {
+			var err error
+			if open, err = claimReplies(ctx, tx, replyChunk); err != nil || len(open) == 0 {
 				return err
 			}
 			return r.read(ctx, tx, open)
@@ -83,7 +122,10 @@ func (r *Replies) Round(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("work through replies: %w", err)
 		}
-		if n < replyChunk {
+		for _, o := range open {
+			r.metrics.replied(o.Gateway, o.Meaning)
+		}
+		if len(open) < replyChunk {
 			return nil
 		}
 	}

@@ -459,19 +459,6 @@ func (r *sendRound) judge(j *sendJob, failure error) *SendError {
 	return &SendError{Class: Unknown, Code: "unclassified"}
 }
 
-// IsMobile reports whether a text is a mainland mobile number, eleven digits without a prefix (dossier F).
-func IsMobile(text string) bool {
-	if len(text) != 11 || text[0] != '1' || text[1] < '3' {
-		return false
-	}
-	for i := range len(text) {
-		if text[i] < '0' || text[i] > '9' {
-			return false
-		}
-	}
-	return true
-}
-
 // compose unseals number and name and fills in the text.
 func (r *sendRound) compose(j *sendJob) (SMS, *SendError) {
 	phone, err := unsealPhone(r.vault, j.DeliveryID, j.Phone)

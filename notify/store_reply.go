@@ -14,6 +14,7 @@ import (
 
 type replyRow struct {
 	ID         uuid.UUID `db:"id"`
+	Gateway    string    `db:"gateway"`
 	Same       []byte    `db:"same"`
 	Number     []byte    `db:"phone_lookup"`
 	Text       []byte    `db:"text_sealed"`
@@ -23,12 +24,27 @@ type replyRow struct {
 }
 
 func appendReplies(ctx context.Context, db *sqlx.DB, gateway string, rows []replyRow, at time.Time) error {
+	err := courier.InTx(ctx, db, func(tx *sqlx.Tx) error {
+		n, err := insertReplies(ctx, tx, gateway, rows, at)
+		if err != nil || n == 0 {
+			return err
+		}
+		return courier.Wake(ctx, tx, courier.WakeMessages)
+	})
+	if err != nil {
+		return fmt.Errorf("append %d replies: %w", len(rows), err)
+	}
+	return nil
+}
+
+// insertReplies tells how many are new.
+func insertReplies(ctx context.Context, tx *sqlx.Tx, gateway string, rows []replyRow, at time.Time) (int64, error) {
 	n := len(rows)
 	ids, same, numbers, texts, sent := make([]string, n), make([][]byte, n), make([][]byte, n), make([][]byte, n), make([]time.Time, n)
 	for i, r := range rows {
 		ids[i], same[i], numbers[i], texts[i], sent[i] = r.ID.String(), r.Same, r.Number, r.Text, r.SentAt
 	}
-	_, err := db.ExecContext(ctx, `
+	res, err := tx.ExecContext(ctx, `
 		INSERT INTO message_replies (id, gateway, same, phone_lookup, text_sealed, sent_at, received_at)
 		SELECT id, $1, same, phone_lookup, text_sealed, sent_at, $2
 		FROM unnest($3::uuid[], $4::bytea[], $5::bytea[], $6::bytea[], $7::timestamptz[]) AS r(id, same, phone_lookup, text_sealed, sent_at)
@@ -36,9 +52,20 @@ func appendReplies(ctx context.Context, db *sqlx.DB, gateway string, rows []repl
 		ON CONFLICT (gateway, same) DO NOTHING`,
 		gateway, at, pq.Array(ids), pq.ByteaArray(same), pq.ByteaArray(numbers), pq.ByteaArray(texts), optionalTimes(sent))
 	if err != nil {
-		return fmt.Errorf("append %d replies: %w", n, err)
+		return 0, err
 	}
-	return nil
+	return res.RowsAffected()
+}
+
+// dropReplies deletes up to limit replies that were received before a time and are worked through, and tells how many.
+func dropReplies(ctx context.Context, db *sqlx.DB, before time.Time, limit int64) (int64, error) {
+	res, err := db.ExecContext(ctx, `
+		DELETE FROM message_replies WHERE id IN (
+			SELECT id FROM message_replies WHERE processed_at IS NOT NULL AND received_at < $1 ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, before, limit)
+	if err != nil {
+		return 0, fmt.Errorf("drop the replies from before %s: %w", before.Format(time.DateOnly), err)
+	}
+	return res.RowsAffected()
 }
 
 // claimReplies locks up to limit replies that nobody has read, the oldest first.
@@ -49,7 +76,7 @@ func claimReplies(ctx context.Context, tx *sqlx.Tx, limit int) ([]replyRow, erro
 	}
 	var open []replyRow
 	err := tx.SelectContext(ctx, &open, `
-		SELECT id, same, phone_lookup, text_sealed, received_at, meaning FROM message_replies
+		SELECT id, gateway, same, phone_lookup, text_sealed, received_at, meaning FROM message_replies
 		WHERE processed_at IS NULL ORDER BY received_at, id LIMIT $1 FOR UPDATE`, limit)
 	return open, err
 }

@@ -19,7 +19,7 @@ func TestARefusalByReplyStopsTheNumberAtOnce(t *testing.T) {
 	stop, wrong, doubt, other := w.delivery(), w.delivery(), w.delivery(), w.delivery()
 	again := w.deliveryWith(phoneOf(1), courier.InTransit)
 	over := w.deliveryWith(phoneOf(1), courier.Delivered)
-	r := NewReplies(w.db, w.vault, w.clock(), Options{}, w.log)
+	r := NewReplies(w.db, w.vault, w.gateways(&fakeGateway{name: "a"}), w.clock(), Options{}, w.log, nil)
 	list := []Reply{said(0, "TD"), said(1, "发错了"), said(2, "怎么退订"), said(3, "谢谢诸葛孔明"), said(77, "拒收")}
 	for range 2 { // a push that was not answered in time comes again
 		if err := r.Append(t.Context(), "a", list); err != nil {
@@ -75,7 +75,7 @@ func TestARefusalByReplyStopsTheNumberAtOnce(t *testing.T) {
 func TestRepliesWithASequenceAreOneByIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	r := NewReplies(w.db, w.vault, w.clock(), Options{}, w.log)
+	r := NewReplies(w.db, w.vault, w.gateways(&fakeGateway{name: "a"}), w.clock(), Options{}, w.log, nil)
 	one, two := said(0, "好"), said(0, "好")
 	one.Sequence, two.Sequence = "1", "2"
 	for _, list := range [][]Reply{{one, one}, {one, two}} {

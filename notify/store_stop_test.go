@@ -41,7 +41,7 @@ func TestAStopBetweenPlanningAndSendingIsHeeded(t *testing.T) {
 			id := w.news(courier.Held, lastDay)
 			other := w.news(courier.Held, lastDay)
 			tt.waits(w, id, g)
-			r := NewReplies(w.db, w.vault, w.clock(), Options{}, w.log)
+			r := NewReplies(w.db, w.vault, w.gateways(&fakeGateway{name: "a"}), w.clock(), Options{}, w.log, nil)
 			if err := r.Append(t.Context(), "a", []Reply{said(0, "TD")}); err != nil {
 				t.Fatal(err)
 			}

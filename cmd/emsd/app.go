@@ -189,7 +189,7 @@ func (a *app) makeNotify() error {
 	a.sender = notify.NewSender(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
 	a.resolver = notify.NewResolver(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
 	a.receipts = notify.NewReceipts(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
-	a.replies = notify.NewReplies(a.db, a.vault, a.clock, opts, a.log)
+	a.replies = notify.NewReplies(a.db, a.vault, gateways, a.clock, opts, a.log, metrics)
 	phones, err := a.cfg.selfTestPhones()
 	if err != nil {
 		return fmt.Errorf("EMSD_SMS_SELFTEST_PHONES: %w", err)
@@ -223,7 +223,7 @@ func (a *app) makeGateway(name string) (vendor, error) {
 			return nil, err
 		}
 		return tencent.New(tencent.Config{URL: c.Tencent.URL, SecretID: c.Tencent.SecretID, SecretKey: string(c.Tencent.SecretKey), AppID: c.Tencent.AppID,
-			SignName: c.Tencent.SignName, SignID: c.Tencent.SignID, Templates: templates, Region: c.Tencent.Region, VariableLimit: c.Tencent.VariableLimit, CAFile: c.Tencent.CAFile,
+			SignName: c.Tencent.SignName, SignID: c.Tencent.SignID, Templates: templates, Region: c.Tencent.Region, PullReplies: c.Tencent.PullReplies, VariableLimit: c.Tencent.VariableLimit, CAFile: c.Tencent.CAFile,
 			Now: a.clock.Now, Wall: a.clock.Wall})
 	case "mas":
 		templates, err := readTemplates(c.MAS.Templates)
@@ -232,13 +232,13 @@ func (a *app) makeGateway(name string) (vendor, error) {
 		}
 		if strings.HasPrefix(c.MAS.URL, "http:") {
 			a.log.Warn("EMSD_SMS_MAS_URL is plain http: numbers and texts are open to everybody on the way; use it inside a closed network only")
-			if c.MAS.SecretInBody || c.MAS.Pull {
-				a.log.Warn("the secret of the MAS account travels in the clear, because of EMSD_SMS_MAS_SECRET_IN_BODY or _PULL")
+			if c.MAS.SecretInBody || c.MAS.Pull || c.MAS.PullReplies {
+				a.log.Warn("the secret of the MAS account travels in the clear, because of EMSD_SMS_MAS_SECRET_IN_BODY, _PULL or _PULL_REPLIES")
 			}
 		}
 		return mas.New(mas.Config{URL: c.MAS.URL, ECName: c.MAS.ECName, APID: c.MAS.APID, SecretKey: string(c.MAS.SecretKey), Sign: c.MAS.Sign,
 			Templates: templates, Texts: c.MAS.Texts, TemplatePath: c.MAS.TemplatePath, TextPath: c.MAS.TextPath, ReportPath: c.MAS.ReportPath,
-			Pulls: c.MAS.Pull, AddSerial: c.MAS.AddSerial, SecretInBody: c.MAS.SecretInBody, CAFile: c.MAS.CAFile})
+			DeliverPath: c.MAS.DeliverPath, Pulls: c.MAS.Pull, PullsReplies: c.MAS.PullReplies, AddSerial: c.MAS.AddSerial, SecretInBody: c.MAS.SecretInBody, CAFile: c.MAS.CAFile})
 	}
 	return nil, fmt.Errorf("EMSD_SMS: %q is not a gateway", name)
 }
@@ -261,6 +261,7 @@ func (a *app) makeSchedule() {
 	s.add("send", spec.Send, a.tell, courier.WakePublished, courier.WakeMessages)
 	s.add("webhooks", spec.Webhooks, a.tellSubscribers, courier.WakePublished, courier.WakeWebhooks)
 	s.add("resolve", spec.Resolve, a.resolve, courier.WakeMessages)
+	s.add("replies", spec.Replies, a.replies.Pull)
 	s.add("keys", spec.Keys, a.keys)
 	s.add("audit", spec.Audit, func(ctx context.Context) error { return audit.Chain(ctx, a.db) })
 	s.add("fees", spec.Fees, a.charges)
@@ -329,6 +330,7 @@ func (a *app) purge(ctx context.Context) error {
 		a.webhooks.Purge(ctx, a.clock.Wall().AddDate(0, 0, -a.cfg.Webhook.KeepDays)),
 		a.service.PurgeIdempotency(ctx, a.clock.Wall().Add(-idempotencyAge)),
 		a.tries.Purge(ctx, a.clock.Wall()),
+		a.replies.Purge(ctx, a.clock.Now().AddDate(0, 0, -a.cfg.KeepRepliesDays)),
 		a.uploads.Purge(ctx, a.clock.Now().Add(-uploadAge)),
 		a.staff.Purge(ctx),
 	)

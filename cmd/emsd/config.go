@@ -74,6 +74,7 @@ type Config struct {
 	OrderRemarks     string        `env:"ORDER_REMARKS" envDefault:"证件类邮件，请核对收件人身份证件后当面交本人签收，请勿投放快递柜或门口。"`
 	KeepAnswersDays  int           `env:"KEEP_ANSWERS_DAYS" envDefault:"90"`
 	KeepTracesMonths int           `env:"KEEP_TRACES_MONTHS" envDefault:"24"`
+	KeepRepliesDays  int           `env:"KEEP_REPLIES_DAYS" envDefault:"180"`
 	FontFiles        []string      `env:"FONT_FILES" envDefault:"/usr/share/fonts-droid-fallback/truetype/DroidSansFallback.ttf,/usr/share/fonts/truetype/hanazono/HanaMinA.ttf,/usr/share/fonts/truetype/hanazono/HanaMinB.ttf"`
 	DatabasePool     int           `env:"DATABASE_POOL" envDefault:"16"`
 	ShutdownTimeout  time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"30s"`
@@ -133,6 +134,7 @@ type Tencent struct {
 	Templates     string `env:"TEMPLATES"`
 	Region        string `env:"REGION" envDefault:"ap-guangzhou"`
 	VariableLimit int    `env:"VARIABLE_LIMIT" envDefault:"6"`
+	PullReplies   bool   `env:"PULL_REPLIES"`
 	CAFile        string `env:"CA_FILE"`
 }
 
@@ -150,7 +152,9 @@ type MAS struct {
 	TemplatePath string `env:"TEMPLATE_PATH" envDefault:"tmpsubmit"`
 	TextPath     string `env:"TEXT_PATH" envDefault:"norsubmit"`
 	ReportPath   string `env:"REPORT_PATH" envDefault:"report"`
+	DeliverPath  string `env:"DELIVER_PATH" envDefault:"deliver"`
 	Pull         bool   `env:"PULL"`
+	PullReplies  bool   `env:"PULL_REPLIES"`
 	AddSerial    string `env:"ADD_SERIAL"`
 	SecretInBody bool   `env:"SECRET_IN_BODY"`
 	CAFile       string `env:"CA_FILE"`
@@ -187,6 +191,7 @@ type Schedule struct {
 	Publish   string `env:"PUBLISH" envDefault:"@every 5s"`
 	Send      string `env:"SEND" envDefault:"@every 10s"`
 	Resolve   string `env:"RESOLVE" envDefault:"@every 5s"`
+	Replies   string `env:"REPLIES" envDefault:"@every 1m"`
 	Webhooks  string `env:"WEBHOOKS" envDefault:"@every 5s"`
 	Inbox     string `env:"INBOX" envDefault:"@every 30s"`
 	Keys      string `env:"KEYS" envDefault:"@every 1m"`
@@ -313,6 +318,9 @@ func (c *Config) check() error {
 	}
 	if c.KeepTracesMonths < 3 {
 		bad("EMSD_KEEP_TRACES_MONTHS: %d is too few, disputes about an envelope come months later: at least 3", c.KeepTracesMonths)
+	}
+	if c.KeepRepliesDays < 30 {
+		bad("EMSD_KEEP_REPLIES_DAYS: %d is too few, a clerk reads a reply while its envelope is under way: at least 30", c.KeepRepliesDays)
 	}
 	if c.SessionMax < c.SessionIdle {
 		bad("EMSD_SESSION_MAX: %s is shorter than EMSD_SESSION_IDLE (%s)", c.SessionMax, c.SessionIdle)
@@ -458,7 +466,7 @@ func readTemplates(text string) (map[string]string, error) {
 func (s Schedule) specs() map[string]string {
 	return map[string]string{
 		"order": s.Order, "numbers": s.Numbers, "reconcile": s.Reconcile, "cancel": s.Cancel, "label": s.Label, "poll": s.Poll,
-		"publish": s.Publish, "send": s.Send, "webhooks": s.Webhooks, "resolve": s.Resolve, "inbox": s.Inbox, "keys": s.Keys, "audit": s.Audit, "fees": s.Fees, "intervene": s.Intervene, "stall": s.Stall, "journeys": s.Journeys, "tallies": s.Tallies, "uploads": s.Uploads, "purge": s.Purge, "signatures": s.Signature,
+		"publish": s.Publish, "send": s.Send, "webhooks": s.Webhooks, "resolve": s.Resolve, "replies": s.Replies, "inbox": s.Inbox, "keys": s.Keys, "audit": s.Audit, "fees": s.Fees, "intervene": s.Intervene, "stall": s.Stall, "journeys": s.Journeys, "tallies": s.Tallies, "uploads": s.Uploads, "purge": s.Purge, "signatures": s.Signature,
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -18,30 +17,13 @@ import (
 // A feedReader reads the feed of a stepped daemon over HTTP.
 type feedReader struct {
 	t     *testing.T
-	url   string
-	token string
+	get   func(path string) reply
 	after int
-}
-
-// reader gives a reader at the beginning of the feed.
-func (d *stepped) reader() *feedReader {
-	d.t.Helper()
-	back := httptest.NewServer(d.app.faces(make(chan struct{}))[0].handler)
-	d.t.Cleanup(back.Close)
-	secret, _, err := d.app.service.CreateToken(d.t.Context(), "reader", []string{"read"}, 0, "test")
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return &feedReader{t: d.t, url: back.URL, token: secret}
 }
 
 func (f *feedReader) ask(after int, more string) reply {
 	f.t.Helper()
-	r, err := request(fmt.Sprintf("%s/v1/events?after=%d%s", f.url, after, more), "GET", nil, "Authorization", "Bearer "+f.token)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return r
+	return f.get(fmt.Sprintf("/v1/events?after=%d%s", after, more))
 }
 
 // catchUp reads to the end of the feed and tells how many events came; none may be passed over.
@@ -108,7 +90,7 @@ func TestI8_AReaderOfTheFeedThatWasAwayMissesNothing(t *testing.T) {
 		}
 	}
 	tell(monthStart)
-	r := m.reader()
+	r := &feedReader{t: t, get: m.office("read")}
 	r.catchUp()
 	week := told
 	for day := range 8 {

@@ -108,3 +108,22 @@ func (d *stepped) round(names ...string) {
 		d.took[r.name] += time.Since(began)
 	}
 }
+
+// office serves the back office and gives what asks the API there under the scopes.
+func (d *stepped) office(scopes ...string) func(path string) reply {
+	d.t.Helper()
+	back := httptest.NewServer(d.app.faces(make(chan struct{}))[0].handler)
+	d.t.Cleanup(back.Close)
+	secret, _, err := d.app.service.CreateToken(d.t.Context(), "office", scopes, 0, "test")
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return func(path string) reply {
+		d.t.Helper()
+		r, err := request(back.URL+path, "GET", nil, "Authorization", "Bearer "+secret)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		return r
+	}
+}

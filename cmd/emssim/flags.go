@@ -57,6 +57,7 @@ type flags struct {
 	TencentEcho          bool           `help:"Bring SessionContext back in callbacks and queries, as support switches on."`
 	TencentTopLevel      bool           `help:"Refuse a message under Response.Error instead of in the entry of its number."`
 	TencentReceiptTo     string         `help:"Address that Tencent's callbacks go to." placeholder:"URL"`
+	TencentHoldReplies   bool           `help:"Keep replies until PullSmsReplyStatus fetches them."`
 
 	MasECName     string         `name:"mas-ec-name" help:"The customer's name." default:"${masname}"`
 	MasAPID       string         `name:"mas-ap-id" help:"The interface account." default:"${masap}"`
@@ -67,6 +68,8 @@ type flags struct {
 	MasMisspelt   bool           `help:"Answer mgsGroup."`
 	MasWrapped    bool           `help:"Wrap reports in base64."`
 	MasReceiptTo  string         `help:"Address that MAS's reports are pushed to." placeholder:"URL"`
+
+	MasHoldReplies bool `help:"Keep replies until the deliver interface fetches them."`
 }
 
 // parse reads the command line; done means that there is nothing to run, and code is how to exit.
@@ -140,9 +143,9 @@ func (f flags) gateway(k clock) smssim.Config {
 		Now: k.now, Seed: f.Seed, Latency: f.Latency,
 		ReceiptTo: f.ReceiptTo, Undelivered: f.share(0.02), LateReceipts: f.share(0.03), TwiceReceipts: f.share(0.05), LostReceipts: f.share(0.03),
 		Tencent: smssim.Tencent{SecretID: f.TencentSecretID, SecretKey: f.TencentSecretKey, AppID: f.TencentAppID, Templates: f.TencentTemplate,
-			VariableLimit: f.TencentVariableLimit, Echo: f.TencentEcho, TopLevel: f.TencentTopLevel,
+			VariableLimit: f.TencentVariableLimit, Echo: f.TencentEcho, TopLevel: f.TencentTopLevel, HoldReplies: f.TencentHoldReplies,
 			HourlyLimit: f.TencentHourlyLimit, DailyLimit: f.TencentDailyLimit, ReceiptTo: f.TencentReceiptTo},
 		MAS: smssim.MAS{ECName: f.MasECName, APID: f.MasAPID, SecretKey: f.MasSecretKey, Sign: f.MasSign, Templates: f.MasTemplate,
-			WantSecret: f.MasWantSecret, Misspelt: f.MasMisspelt, Wrapped: f.MasWrapped, ReceiptTo: f.MasReceiptTo},
+			WantSecret: f.MasWantSecret, Misspelt: f.MasMisspelt, Wrapped: f.MasWrapped, ReceiptTo: f.MasReceiptTo, HoldReplies: f.MasHoldReplies},
 	}
 }

@@ -3,19 +3,20 @@ package aliyun
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"emsd/courier/vault"
 	"emsd/notify"
 )
 
-// smsUp is one element of SmsUp.
+// smsUp is one element of SmsUp (help.aliyun.com/zh/sms/developer-reference/smsup-http). sequence_id is text there, and a number in
+// older accounts (help.aliyun.com/document_detail/414223.htm). The SMS interface has no call that fetches replies: an account
+// either pushes them, or keeps them in a message queue that is a product of its own.
 type smsUp struct {
-	PhoneNumber string          `json:"phone_number"`
-	Content     string          `json:"content"`
-	SendTime    string          `json:"send_time"`
-	SequenceID  json.RawMessage `json:"sequence_id"` // a number, or one in quotes
+	PhoneNumber notify.WireText `json:"phone_number"`
+	Content     notify.WireText `json:"content"`
+	SendTime    notify.WireText `json:"send_time"`
+	SequenceID  notify.WireText `json:"sequence_id"`
 }
 
 // ParseReplies reads the body of a push of replies. What is no reply of a mainland mobile number is dropped: there is nobody
@@ -28,11 +29,15 @@ func ParseReplies(body []byte) ([]notify.Reply, error) {
 	var replies []notify.Reply
 	for _, e := range elements {
 		var up smsUp
-		if len(e) == 0 || e[0] != '{' || json.Unmarshal(e, &up) != nil || !notify.IsMobile(up.PhoneNumber) {
+		if len(e) == 0 || e[0] != '{' || json.Unmarshal(e, &up) != nil {
 			continue
 		}
-		r := notify.Reply{Phone: vault.Conceal(up.PhoneNumber), Text: vault.Conceal(up.Content), Sequence: strings.Trim(string(up.SequenceID), `"`)}
-		if at, err := time.ParseInLocation(time.DateTime, up.SendTime, beijing); err == nil {
+		phone, ok := notify.MobileOf(string(up.PhoneNumber))
+		if !ok {
+			continue
+		}
+		r := notify.Reply{Phone: vault.Conceal(phone), Text: vault.Conceal(string(up.Content)), Sequence: string(up.SequenceID)}
+		if at, err := time.ParseInLocation(time.DateTime, string(up.SendTime), beijing); err == nil {
 			r.SentAt = at
 		}
 		replies = append(replies, r)

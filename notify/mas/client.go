@@ -22,6 +22,7 @@ var (
 	_ notify.Ruled         = (*Client)(nil)
 	_ notify.ReceiptReader = (*Client)(nil)
 	_ notify.Puller        = (*Client)(nil)
+	_ notify.ReplyPuller   = (*Client)(nil)
 )
 
 // A Client is one interface account. It may be used by any number of goroutines.

@@ -27,7 +27,9 @@ type Config struct {
 	TemplatePath string // tmpsubmit
 	TextPath     string // norsubmit; submit on the https interfaces
 	ReportPath   string // report
+	DeliverPath  string // deliver
 	Pulls        bool   // fetch the reports, where the account cannot have them pushed
+	PullsReplies bool   // fetch what residents answered, where the account cannot have it pushed
 	AddSerial    string // own digits after the service code; mostly none
 	SecretInBody bool   // some provinces want secretKey in the body; over plain http that discloses it
 
@@ -50,6 +52,7 @@ func (c Config) withDefaults() Config {
 	c.TemplatePath = cmp.Or(c.TemplatePath, "tmpsubmit")
 	c.TextPath = cmp.Or(c.TextPath, "norsubmit")
 	c.ReportPath = cmp.Or(c.ReportPath, "report")
+	c.DeliverPath = cmp.Or(c.DeliverPath, "deliver")
 	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
 	if c.URL != "" && !strings.HasSuffix(c.URL, "/") {
 		c.URL += "/"
@@ -74,7 +77,7 @@ func (c Config) check() error {
 			wrong(setting, "is missing")
 		}
 	}
-	for setting, value := range map[string]string{"TEMPLATE_PATH": c.TemplatePath, "TEXT_PATH": c.TextPath, "REPORT_PATH": c.ReportPath} {
+	for setting, value := range map[string]string{"TEMPLATE_PATH": c.TemplatePath, "TEXT_PATH": c.TextPath, "REPORT_PATH": c.ReportPath, "DELIVER_PATH": c.DeliverPath} {
 		if !path.MatchString(value) {
 			wrong(setting, "the last part of an address is wanted, such as tmpsubmit")
 		}

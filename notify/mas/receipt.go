@@ -6,11 +6,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
 	"time"
 
 	"emsd/courier/vault"
 	"emsd/notify"
+	"emsd/notify/post"
 )
 
 // A report is what a carrier said about one message (C.4). Pulled ones hold the number in a list.
@@ -99,27 +101,34 @@ func (c *Client) Pull(ctx context.Context) ([]notify.Receipt, error) {
 	if !c.cfg.Pulls {
 		return nil, nil
 	}
-	body, err := wrap(map[string]string{"ecName": c.cfg.ECName, "apId": c.cfg.APID, "secretKey": c.cfg.SecretKey})
-	if err != nil {
+	a, err := c.fetch(ctx, c.cfg.ReportPath)
+	if err != nil || len(a.Body) == 0 {
 		return nil, err
-	}
-	a, err := c.post.Post(ctx, c.cfg.URL+c.cfg.ReportPath, map[string]string{"Content-Type": "application/json"}, body)
-	if err != nil {
-		return nil, err
-	}
-	if refused, err := readAnswer(a.Body); err == nil && refused.Rspcod != "success" {
-		m := judge(a.Status, refused.Rspcod)
-		return nil, &notify.SendError{Class: m.class, Code: refused.Rspcod, Message: m.word}
-	}
-	if a.Status != 200 {
-		return nil, a.Unreadable()
-	}
-	if len(bytes.TrimSpace(a.Body)) == 0 {
-		return nil, nil
 	}
 	list, err := ParseReceipts(a.Body)
 	if err != nil {
 		return nil, a.Unreadable()
 	}
 	return list, nil
+}
+
+// fetch asks for what waits at the gateway, by an answer without spaces around it; empty when nothing does.
+func (c *Client) fetch(ctx context.Context, path string) (post.Answer, error) {
+	body, err := wrap(map[string]string{"ecName": c.cfg.ECName, "apId": c.cfg.APID, "secretKey": c.cfg.SecretKey})
+	if err != nil {
+		return post.Answer{}, err
+	}
+	a, err := c.post.Post(ctx, c.cfg.URL+path, map[string]string{"Content-Type": "application/json"}, body)
+	if err != nil {
+		return post.Answer{}, err
+	}
+	if refused, err := readAnswer(a.Body); err == nil && refused.Rspcod != "success" {
+		m := judge(a.Status, refused.Rspcod)
+		return post.Answer{}, &notify.SendError{Class: m.class, Code: refused.Rspcod, Message: m.word}
+	}
+	if a.Status != http.StatusOK {
+		return post.Answer{}, a.Unreadable()
+	}
+	a.Body = bytes.TrimSpace(a.Body)
+	return a, nil
 }

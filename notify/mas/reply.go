@@ -2,6 +2,7 @@ package mas
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -11,14 +12,14 @@ import (
 	"emsd/notify"
 )
 
-// A deliver is one reply (C.4).
+// A deliver is one reply (C.4). Pulled ones may hold the number in a list.
 type deliver struct {
-	SMSContent string `json:"smsContent"`
-	Mobile     mobile `json:"mobile"`
-	SendTime   string `json:"sendTime"`
+	SMSContent notify.WireText `json:"smsContent"`
+	Mobile     mobile          `json:"mobile"`
+	SendTime   notify.WireText `json:"sendTime"`
 }
 
-// ParseReplies reads the body of pushed replies: an object or a list of them, as JSON or wrapped in base64. What is no
+// ParseReplies reads the body of pushed or pulled replies: an object or a list of them, as JSON or wrapped in base64. What is no
 // reply of a mainland mobile number is dropped: there is nobody whom it could be about.
 func ParseReplies(body []byte) ([]notify.Reply, error) {
 	text := bytes.TrimSpace(body)
@@ -35,14 +36,33 @@ func ParseReplies(body []byte) ([]notify.Reply, error) {
 	var replies []notify.Reply
 	for _, e := range elements {
 		var d deliver
-		if len(e) == 0 || e[0] != '{' || json.Unmarshal(e, &d) != nil || !notify.IsMobile(string(d.Mobile)) {
+		if len(e) == 0 || e[0] != '{' || json.Unmarshal(e, &d) != nil {
 			continue
 		}
-		r := notify.Reply{Phone: vault.Conceal(string(d.Mobile)), Text: vault.Conceal(d.SMSContent)}
-		if at, err := time.ParseInLocation(time.DateTime, d.SendTime, beijing); err == nil {
+		phone, ok := notify.MobileOf(string(d.Mobile))
+		if !ok {
+			continue
+		}
+		r := notify.Reply{Phone: vault.Conceal(phone), Text: vault.Conceal(string(d.SMSContent))}
+		if at, err := time.ParseInLocation(time.DateTime, string(d.SendTime), beijing); err == nil {
 			r.SentAt = at
 		}
 		replies = append(replies, r)
 	}
 	return replies, nil
+}
+
+// PullReplies fetches the replies that wait at the gateway, if the account is set to. Fetching sends the secret.
+func (c *Client) PullReplies(ctx context.Context) (replies []notify.Reply, more bool, err error) {
+	if !c.cfg.PullsReplies {
+		return nil, false, nil
+	}
+	body, err := c.fetch(ctx, c.cfg.DeliverPath)
+	if err != nil || len(body.Body) == 0 {
+		return nil, false, err
+	}
+	if replies, err = ParseReplies(body.Body); err != nil {
+		return nil, false, body.Unreadable()
+	}
+	return replies, false, nil
 }

@@ -96,7 +96,8 @@ type Gateway struct {
 	accepted uint64          // calls of SendSms that succeeded
 	registry Registry
 
-	sequence atomic.Uint64 // of replies
+	held     map[string][]heldReply // by gateway
+	sequence atomic.Uint64          // of replies
 }
 
 // New returns a gateway that has taken no message yet.
@@ -126,7 +127,7 @@ func New(cfg Config) *Gateway {
 	if cfg.ReceiptQueue == 0 {
 		cfg.ReceiptQueue = 10_000
 	}
-	return &Gateway{cfg: cfg, registry: cfg.Registry, faults: newFaults(cfg.Seed), byPhone: map[string][]*message{}, nonces: nonces{seen: map[string]time.Time{}}}
+	return &Gateway{cfg: cfg, registry: cfg.Registry, faults: newFaults(cfg.Seed), byPhone: map[string][]*message{}, held: map[string][]heldReply{}, nonces: nonces{seen: map[string]time.Time{}}}
 }
 
 // ServeHTTP answers under the prefixes of the gateways.

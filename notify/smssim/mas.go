@@ -38,6 +38,8 @@ type MAS struct {
 	TextFlag   bool // success as a string
 	Wrapped    bool // reports are wrapped in base64
 	ReceiptTo  string
+
+	HoldReplies bool // replies wait for the deliver interface instead of being pushed
 }
 
 func (m *MAS) defaults() {
@@ -67,7 +69,7 @@ func renderMAS(a answer, _ string) []byte {
 	return encode(a.fields)
 }
 
-// masSubmit is the body of a submission, and of a pull of reports.
+// masSubmit is the body of a submission, and of a pull of reports or replies.
 type masSubmit struct {
 	ECName     string  `json:"ecName"`
 	APID       string  `json:"apId"`
@@ -105,9 +107,12 @@ func (g *Gateway) callMAS(r *http.Request, api string, body []byte) answer {
 	if p.ECName != g.cfg.MAS.ECName || p.APID != g.cfg.MAS.APID {
 		return masRefusal("InvalidUsrOrPwd")
 	}
-	if api == "report" {
+	if api == "report" || api == "deliver" {
 		if p.SecretKey == nil || *p.SecretKey != g.cfg.MAS.SecretKey {
 			return masRefusal("InvalidUsrOrPwd")
+		}
+		if api == "deliver" {
+			return g.deliverMAS()
 		}
 		return g.pullMAS()
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -16,11 +17,24 @@ var (
 	ErrNotHeard = errors.New("the reply was not received")
 )
 
-// Reply answers by SMS from a phone: the gateway posts it, in its own form, to the address beside that of its receipts.
+// heldReply is a reply that waits until it is fetched.
+type heldReply struct {
+	phone, text string
+	at          time.Time
+}
+
+// Reply answers by SMS from a phone: the gateway posts it, in its own form, to the address beside that of its receipts; or it
+// keeps it until it is fetched, where the account is set so.
 func (g *Gateway) Reply(ctx context.Context, gateway, phone, text string) error {
 	v := vendors[gateway]
 	if v == nil || !mobile.MatchString(phone) || text == "" {
 		return ErrReply
+	}
+	if v.holds(&g.cfg) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.held[gateway] = append(g.held[gateway], heldReply{phone, text, g.cfg.Now()})
+		return nil
 	}
 	receipts := v.address(&g.cfg)
 	to := strings.Replace(receipts, "/sms/"+gateway+"/receipts/", "/sms/"+gateway+"/replies/", 1)
@@ -45,6 +59,48 @@ func (g *Gateway) uplinkAliyun(phone, text string) []byte {
 // uplinkTencent is the body of the callback for replies.
 func (g *Gateway) uplinkTencent(phone, text string) []byte {
 	return encode(map[string]any{"extend": "", "mobile": phone, "nationcode": "86", "sign": g.cfg.SignName, "text": text, "time": g.cfg.Now().Unix()})
+}
+
+// pullReplies is PullSmsReplyStatus: each reply is handed out once.
+func (g *Gateway) pullReplies(body []byte) answer {
+	var p struct {
+		Limit       int
+		SmsSdkAppId string
+	}
+	if a := strictly(body, &p); a.status != 0 {
+		return a
+	}
+	switch {
+	case p.SmsSdkAppId != g.cfg.Tencent.AppID:
+		return tc3Error("InvalidParameterValue.SdkAppIdNotExist", "SmsSdkAppId is unknown.")
+	case p.Limit < 1 || p.Limit > 100:
+		return tc3Error("InvalidParameterValue.LimitOverflow", "Limit is from 1 to 100.")
+	}
+	list := []map[string]any{}
+	for _, r := range g.release("tencent", p.Limit) {
+		list = append(list, map[string]any{"ExtendCode": "", "CountryCode": "86", "SubscriberNumber": r.phone, "PhoneNumber": "+86" + r.phone,
+			"SignName": g.cfg.SignName, "ReplyContent": r.text, "ReplyTime": r.at.Unix()})
+	}
+	return answer{http.StatusOK, map[string]any{"PullSmsReplyStatusSet": list}}
+}
+
+// deliverMAS is the interface for replies (C.4). Whether one comes twice is not known; here each comes once.
+func (g *Gateway) deliverMAS() answer {
+	list := []map[string]any{}
+	for _, r := range g.release("mas", math.MaxInt) {
+		list = append(list, map[string]any{"smsContent": r.text, "mobile": []string{r.phone}, "sendTime": r.at.In(beijing).Format(wireTime), "addSerial": ""})
+	}
+	return answer{http.StatusOK, map[string]any{"list": list}}
+}
+
+// release takes up to limit of the replies that wait at a gateway.
+func (g *Gateway) release(gateway string, limit int) []heldReply {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := min(limit, len(g.held[gateway]))
+	var out []heldReply
+	out, g.held[gateway] = g.held[gateway][:n], g.held[gateway][n:]
+	return out
 }
 
 // uplinkMAS is a pushed deliver (C.4).

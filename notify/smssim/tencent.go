@@ -38,6 +38,7 @@ type Tencent struct {
 	TopLevel      bool // refuse under Response.Error what is otherwise refused in the entry of the number
 	HourlyLimit   int  // messages per number in an hour; none
 	DailyLimit    int  // messages per number and calendar day; 10
+	HoldReplies   bool // replies wait for PullSmsReplyStatus instead of being pushed
 	ReceiptTo     string
 }
 
@@ -103,6 +104,8 @@ func (g *Gateway) callTencent(r *http.Request, action string, body []byte) answe
 		return g.sendTencent(body)
 	case "PullSmsSendStatusByPhoneNumber":
 		return g.pullTencent(body)
+	case "PullSmsReplyStatus":
+		return g.pullReplies(body)
 	case "DescribeSmsTemplateList":
 		return g.describeTemplates(body)
 	case "DescribeSmsSignList":

@@ -21,6 +21,7 @@ type vendor struct {
 	heard   func(answer []byte) bool                    // whether the receiver's answer counts
 	uplink  func(g *Gateway, phone, text string) []byte // the body that passes a reply on
 	address func(cfg *Config) (receiptTo string)        // where reports go; empty: nowhere
+	holds   func(cfg *Config) bool                      // whether replies wait until they are fetched
 }
 
 var vendors map[string]*vendor
@@ -46,6 +47,7 @@ func init() { // the methods reach the table through faults, so it cannot be ini
 			batch:     20, again: []time.Duration{time.Minute, 5 * time.Minute, 10 * time.Minute}, // A.8
 			report: (*Gateway).reportAliyun, heard: heardAliyun, uplink: (*Gateway).uplinkAliyun,
 			address: func(cfg *Config) string { return cfg.ReceiptTo },
+			holds:   func(*Config) bool { return false },
 		},
 		"tencent": {
 			render: renderTencent,
@@ -57,10 +59,11 @@ func init() { // the methods reach the table through faults, so it cannot be ini
 				},
 				Reject: func() answer { return tc3Error("FailedOperation.ContainSensitiveWord", "The content is not allowed.") },
 			},
-			apis:  []string{"SendSms", "PullSmsSendStatusByPhoneNumber", "DescribeSmsTemplateList", "DescribeSmsSignList"},
+			apis:  []string{"SendSms", "PullSmsSendStatusByPhoneNumber", "PullSmsReplyStatus", "DescribeSmsTemplateList", "DescribeSmsSignList"},
 			batch: 100, again: []time.Duration{time.Minute, 5 * time.Minute}, // twice (B.4); when is not known
 			report: (*Gateway).reportTencent, heard: heardTencent, uplink: (*Gateway).uplinkTencent,
 			address: func(cfg *Config) string { return cfg.Tencent.ReceiptTo },
+			holds:   func(cfg *Config) bool { return cfg.Tencent.HoldReplies },
 		},
 		"mas": {
 			render: renderMAS,
@@ -70,10 +73,11 @@ func init() { // the methods reach the table through faults, so it cannot be ini
 				OutOfMoney: func() answer { return masRefusal("InvalidUsrOrPwd") },
 				Reject:     func() answer { return masRefusal("InvalidMessage") },
 			},
-			apis:   []string{"tmpsubmit", "norsubmit", "submit", "report"},
+			apis:   []string{"tmpsubmit", "norsubmit", "submit", "report", "deliver"},
 			batch:  1, // one number a call (C.4); repeats are not documented
 			report: (*Gateway).reportMAS, heard: func([]byte) bool { return true }, uplink: (*Gateway).uplinkMAS,
 			address: func(cfg *Config) string { return cfg.MAS.ReceiptTo },
+			holds:   func(cfg *Config) bool { return cfg.MAS.HoldReplies },
 		},
 	}
 }

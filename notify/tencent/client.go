@@ -19,6 +19,7 @@ var (
 	_ notify.Ruled         = (*Client)(nil)
 	_ notify.Finder        = (*Client)(nil)
 	_ notify.ReceiptReader = (*Client)(nil)
+	_ notify.ReplyPuller   = (*Client)(nil)
 )
 
 const (
@@ -76,6 +77,8 @@ type response struct {
 	}
 	SendStatusSet        []sendStatus
 	PullSmsSendStatusSet []pulled
+
+	PullSmsReplyStatusSet []json.RawMessage
 
 	DescribeTemplateStatusSet []application
 	DescribeSignListStatusSet []application

@@ -32,6 +32,8 @@ type Config struct {
 	SignID    uint64            // the signature's id in the console, to ask about it; 0: it is not asked about
 	Region    string            // ap-guangzhou
 
+	PullReplies bool // fetch replies, where the account cannot have them pushed; support has to switch that on
+
 	// VariableLimit is the most characters that the account may put into a variable; DefaultVariableLimit. A waybill
 	// number needs 13: support raises it on request, and until then most texts cannot be sent here.
 	VariableLimit int
