@@ -44,7 +44,8 @@ func opsHandler(reg *prometheus.Registry, checks []check) http.Handler {
 		w.WriteHeader(status)
 		json.NewEncoder(w).Encode(map[string]any{"ready": status == http.StatusOK, "parts": parts})
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	// While the database is away, what is counted in this process is told all the same.
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, Registry: reg}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

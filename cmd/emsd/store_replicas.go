@@ -65,10 +65,13 @@ func countReplicas(ctx context.Context, db *sqlx.DB, take func(part float64), lo
 			take(part)
 		}
 	}
+	said := false // since it last counted: twice a second would be too often
 	for again := false; ctx.Err() == nil; again = true {
 		tell(uncounted)
-		if err := holdAndCount(ctx, db, again, tell); err != nil && ctx.Err() == nil {
-			log.Warn("counting the replicas stopped, trying again", "error", err)
+		err := holdAndCount(ctx, db, again, func(part float64) { said = false; tell(part) })
+		if err != nil && ctx.Err() == nil && !said {
+			said = true
+			log.Warn("counting the replicas stopped, trying again until it goes on", "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -1,7 +1,9 @@
 package resident
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -73,5 +75,31 @@ func TestReceiptsAreTakenAtTheSecretAddressInTheGatewaysOwnForm(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+type brokenStore struct{}
+
+func (brokenStore) Append(context.Context, string, []notify.Receipt) error {
+	return errors.New("no database")
+}
+
+// TestWhatCannotBeStoredIsSaidWithoutAStorm: every push is told to come again, and the log says so once.
+func TestWhatCannotBeStoredIsSaidWithoutAStorm(t *testing.T) {
+	t.Parallel()
+	var logged bytes.Buffer
+	h := New(Config{ReceiptSecret: "s3cret"}, nil, nil, brokenStore{}, nil, map[string]ReceiptForm{"mas": {Parse: mas.ParseReceipts, Answer: mas.ReceiptAnswer}},
+		courier.Clock{}, slog.New(slog.NewTextHandler(&logged, nil)))
+	for body, want := range map[string]int{`{"reportStatus":"DELIVRD","msgGroup":"1"}`: http.StatusServiceUnavailable, "<html>": http.StatusBadRequest} {
+		for range 200 {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest("POST", "/sms/mas/receipts/s3cret", strings.NewReader(body)))
+			if w.Code != want {
+				t.Fatalf("%s: %d, want %d", body, w.Code, want)
+			}
+		}
+	}
+	if n := strings.Count(logged.String(), "\n"); n != 2 || !strings.Contains(logged.String(), "receipts not stored") || !strings.Contains(logged.String(), "receipts not understood") {
+		t.Errorf("%d lines for 400 pushes, want one of each kind:\n%.500s", n, logged.String())
 	}
 }

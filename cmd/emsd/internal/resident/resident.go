@@ -60,11 +60,13 @@ type face struct {
 	forms    map[string]ReceiptForm
 	clock    courier.Clock
 	log      *slog.Logger
+
+	unstored, misunderstood *rationed
 }
 
 // New returns the handler of the public listener.
 func New(cfg Config, pages *Pages, hints Hints, receipts Receipts, replies Replies, forms map[string]ReceiptForm, clock courier.Clock, log *slog.Logger) http.Handler {
-	f := &face{cfg, hints, receipts, replies, forms, clock, log}
+	f := &face{cfg, hints, receipts, replies, forms, clock, log, newRationed(log), newRationed(log)}
 	mux := http.NewServeMux()
 	// EMS: 040002, one scan
 	mux.Handle("POST /ems/push", web.LimitBody(maxPush, http.HandlerFunc(f.push)))
@@ -89,12 +91,12 @@ func (f *face) push(w http.ResponseWriter, r *http.Request) {
 	}
 	p, err := ems.DecodePush(f.cfg.EMSSecret, body)
 	if err != nil {
-		f.log.Warn("push not understood", "error", err)
+		f.misunderstood.say(slog.LevelWarn, "push not understood", "error", err)
 		f.answerPush(w, p, false)
 		return
 	}
 	if err := f.hints.Receive(r.Context(), p.WaybillNo, f.clock.Now()); err != nil {
-		f.log.Error("push not stored", "error", err)
+		f.unstored.say(slog.LevelError, "push not stored", "error", err)
 		f.answerPush(w, p, false)
 		return
 	}
@@ -131,12 +133,12 @@ func take[T any](f *face, w http.ResponseWriter, r *http.Request, what string, p
 	}
 	list, err := parser(form)(body)
 	if err != nil {
-		f.log.Warn(what+" not understood", "gateway", r.PathValue("gateway"), "error", err)
+		f.misunderstood.say(slog.LevelWarn, what+" not understood", "gateway", r.PathValue("gateway"), "error", err)
 		http.Error(w, "not understood", http.StatusBadRequest)
 		return
 	}
 	if err := store(r.Context(), r.PathValue("gateway"), list); err != nil {
-		f.log.Error(what+" not stored", "gateway", r.PathValue("gateway"), "error", err)
+		f.unstored.say(slog.LevelError, what+" not stored", "gateway", r.PathValue("gateway"), "error", err)
 		http.Error(w, "try again", http.StatusServiceUnavailable)
 		return
 	}
