@@ -84,6 +84,48 @@ type EventData struct {
 	SupersededBy string `json:"superseded_by,omitempty"`
 }
 
+// inCodes is d with nothing in its texts but codes, numbers and times: events go to other systems and are kept, so what a
+// person wrote in words of their own, or EMS sent in the place of a code, is not in them (I-9).
+func (d EventData) inCodes() EventData {
+	for _, text := range []*string{&d.Rule, &d.Outcome, &d.Kind, &d.ScanAt, &d.ScanCode, &d.Receiver, &d.Receipt, &d.HeldUntil, &d.Attempt,
+		&d.HandedOverAt, &d.RetainUntil, &d.Who} {
+		if !isCode(*text, 7) {
+			*text = inWords
+		}
+	}
+	for _, number := range []*string{&d.WaybillNo, &d.Supersedes, &d.SupersededBy} {
+		if !isCode(*number, longestCode) {
+			*number = inWords
+		}
+	}
+	return d
+}
+
+const (
+	inWords     = "other" // stands where somebody said something in words
+	longestCode = 64
+)
+
+// isCode reports whether a text can be a code, a number or a time, with no more digits in a row than are allowed: a telephone
+// or ID number has more.
+func isCode(text string, digits int) bool {
+	run := 0
+	for _, c := range []byte(text) {
+		switch {
+		case c >= '0' && c <= '9':
+			if run++; run > digits {
+				return false
+			}
+			continue
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '_', c == '.', c == ':', c == '+', c == '-':
+		default:
+			return false
+		}
+		run = 0
+	}
+	return len(text) <= longestCode
+}
+
 // A Move takes a delivery from one status to another, with its event, if it still stands at From.
 type Move struct {
 	ID   uuid.UUID

@@ -236,7 +236,7 @@ func appendCaseEvents(ctx context.Context, tx *sqlx.Tx, typ EventType, refs []ca
 }
 
 func encodeData(d EventData) string {
-	b, err := json.Marshal(d)
+	b, err := json.Marshal(d.inCodes())
 	if err != nil { // strings and numbers only: cannot happen
 		panic(err)
 	}
