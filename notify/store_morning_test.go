@@ -1,10 +1,12 @@
 package notify
 
 import (
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/lib/pq"
 )
 
@@ -15,8 +17,8 @@ type strictGateway struct {
 	asked int
 }
 
-// TestTenThousandHeldOvernightGoOutAtEight: within the rate and what the gateway allows a number, newest first told where an
-// envelope moved on meanwhile, nobody twice, and the rest with a reason.
+// TestTenThousandHeldOvernightGoOutAtEight: within the rate and what the gateway allows a number, in the order of the news but for
+// what is in hand at one time, only the newest where an envelope moved on meanwhile, nobody twice, and the rest with a reason.
 func TestTenThousandHeldOvernightGoOutAtEight(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -34,8 +36,13 @@ func TestTenThousandHeldOvernightGoOutAtEight(t *testing.T) {
 	}
 	ids := w.manyInTransit(numbers)
 	w.set(at(0, 22, 0))
+	messages := make([]string, len(ids)) // as the planner makes them, in the order of the feed
+	for i := range messages {
+		messages[i] = uuid.Must(uuid.NewV7()).String()
+	}
 	w.exec(`INSERT INTO messages (id, delivery_id, milestone, position, event_at, vars, state, verdict, reason, not_before, created_at, updated_at)
-		SELECT gen_random_uuid(), id, 'handed_over', 1, $1, '{}', 'queued', 'send', '', $1, $1, $1 FROM deliveries`, at(0, 22, 0))
+		SELECT id, delivery, 'handed_over', 1, $1, '{}', 'queued', 'send', '', $1, $1, $1 FROM unnest($2::uuid[], $3::uuid[]) AS m(id, delivery)`,
+		at(0, 22, 0), pq.Array(messages), pq.Array(ids))
 	w.exec(`UPDATE deliveries SET status = 'held' WHERE id = ANY ($1::uuid[])`, pq.Array(ids[:movedOn]))
 	w.exec(`INSERT INTO messages (id, delivery_id, milestone, position, event_at, vars, state, verdict, reason, not_before, created_at, updated_at)
 		SELECT gen_random_uuid(), id, 'held', 2, $2, '{"held_until": "2026-12-10"}', 'queued', 'send', '', $2, $2, $2 FROM deliveries
@@ -92,9 +99,21 @@ func TestTenThousandHeldOvernightGoOutAtEight(t *testing.T) {
 	if n := len(g.ledger); n != want {
 		t.Errorf("%d messages were taken, want %d", n, want)
 	}
-	told := map[string]int{}
+	told, place := map[string]int{}, movedOn
+	const inHand = 2 * 2 * 500 // senders, lanes, messages a chunk
 	for _, s := range g.ledger {
 		told[s.Phone.Reveal()]++
+		nth, err := strconv.Atoi(s.Phone.Reveal()[3:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Milestone != HandedOver || nth >= alone { // families wait for each other
+			continue
+		}
+		if off := nth - place; max(off, -off) > inHand {
+			t.Fatalf("the %dth in line was told as the %dth", nth, place)
+		}
+		place++
 	}
 	for i := range alone {
 		if told[phoneOf(i)] != 1 {
