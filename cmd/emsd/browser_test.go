@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"image"
 	"image/color"
@@ -14,11 +16,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"emsd/cmd/emsd/internal/console"
 
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
@@ -227,6 +232,32 @@ var axeSource = sync.OnceValues(func() (string, error) {
 	return string(text), err
 })
 
+// lookedAt are the paths of pages that axe-core has looked at, with {id} for the ids in them.
+var lookedAt sync.Map
+
+var idInPath = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}`)
+
+// everyPageWasLookedAt says, after a run of all tests, at which pages of the console axe-core has not looked.
+func everyPageWasLookedAt() error {
+	if flag.Lookup("test.run").Value.String() != "" || flag.Lookup("test.skip").Value.String() != "" || flag.Lookup("test.list").Value.String() != "" {
+		return nil
+	}
+	var missing []error
+	paths := []string{"/console/sign-in", "/console/sign-in/code", "/console/sign-in/password", "/console/sign-in/second-factor"}
+	for _, route := range console.Routes() {
+		method, path, _ := strings.Cut(route.Pattern, " ")
+		if file := filepath.Ext(path); method == "GET" && file == "" && path != "/console/counter" { // which leads on
+			paths = append(paths, strings.TrimSuffix(path, "{$}"))
+		}
+	}
+	for _, path := range paths {
+		if _, ok := lookedAt.Load(path); !ok {
+			missing = append(missing, fmt.Errorf("no test has axe-core look at %s", path))
+		}
+	}
+	return errors.Join(missing...)
+}
+
 // accessible fails for everything that axe-core finds on the page.
 func (b *tab) accessible(what string) {
 	b.t.Helper()
@@ -237,6 +268,7 @@ func (b *tab) accessible(what string) {
 	const run = `axe.run(document, {resultTypes: ["violations"]}).then(r => JSON.stringify(r.violations.map(v =>
 		({id: v.id, help: v.help, nodes: v.nodes.map(n => n.html + " — " + n.failureSummary)}))))`
 	b.do(chromedp.Evaluate[chromedp.Void](source + ";0"))
+	lookedAt.Store(idInPath.ReplaceAllString(ask(b, chromedp.Evaluate[string]("location.pathname")), "{id}"), true)
 	found := ask(b, chromedp.Evaluate[string](run, chromedp.EvalAwaitPromise))
 	var violations []struct {
 		ID, Help string

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"emsd/courier/staff"
+
+	"github.com/chromedp/chromedp"
 )
 
 func TestSettingsPagesAreForEverybodysEyes(t *testing.T) {
@@ -27,6 +29,15 @@ func TestSettingsPagesAreForEverybodysEyes(t *testing.T) {
 		b.accessible(name)
 		b.look(shots(t), "settings-"+name)
 	}
+	b.open("/console/settings/tokens")
+	b.fill("#name", "制证系统")
+	b.do(chromedp.Click(`input[name="scopes"]`))
+	b.click("main form.stack button")
+	b.sees("只显示这一次")
+	b.accessible("a secret")
+	b.open("/console/deliveries/none")
+	b.sees("没有找到该记录")
+	b.accessible("an error")
 	b.quietly()
 }
 

@@ -32,6 +32,8 @@ func TestAClerkSignsInAndOut(t *testing.T) {
 	b.click("form button")
 	b.sees("我的账户") // where the person wanted to go
 	b.accessible("account")
+	b.open("/console/account/second-factor")
+	b.accessible("second factor of one's own accord")
 	b.click(".who button")
 	b.sees("您已退出")
 	b.open("/console/account")
@@ -74,6 +76,11 @@ func TestASecondFactorIsSetUpAndAskedFor(t *testing.T) {
 	recovery := ask(b, chromedp.Text(".codes li"))
 	b.open("/console/")
 	b.sees("今日")
+	b.click(".who button")
+	b.fill("#name", u.Name, "#password", own)
+	b.click("main form button")
+	b.sees("口令")
+	b.accessible("code")
 	b.quietly()
 
 	c := d.stranger()
