@@ -234,7 +234,7 @@ func TestWordingsAreReadAnew(t *testing.T) {
 
 func TestRefoldingManyDoesNotTakeLong(t *testing.T) {
 	t.Parallel()
-	const n = 20_000
+	const n = 4000 // eight chunks; a step that grows with all of them would show at eight as it does at forty
 	db := dbtest.Open(t)
 	ids, _ := seed(t, db, n)
 	must(t, db, `UPDATE deliveries SET status = 'in_transit'`)
@@ -260,7 +260,7 @@ func TestRefoldingManyDoesNotTakeLong(t *testing.T) {
 		t.Fatalf("looked at %d, changed %d (%v), bygone %d, progress to %d, %v", report.Looked, report.Changed, report.Kinds, report.Bygone, last, err)
 	}
 	t.Logf("%d deliveries of 5 scans folded anew in %s: %.0f a second", n, took, float64(n)/took.Seconds())
-	if took > time.Minute {
+	if took > 12*time.Second {
 		t.Errorf("took %s", took)
 	}
 }
