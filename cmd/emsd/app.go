@@ -246,9 +246,7 @@ func (a *app) makeGateway(name string) (vendor, error) {
 // makeSchedule names every round, when it runs, and what wakes it.
 func (a *app) makeSchedule() {
 	s, spec := &scheduler{log: a.log, done: a.roundDone}, a.cfg.Schedule
-	if a.cfg.TimeScale > 1 {
-		s.tick = max(20*time.Millisecond, time.Duration(float64(10*time.Minute)/a.cfg.TimeScale))
-	}
+	s.pace(a.cfg.TimeScale)
 	s.add("inbox", spec.Inbox, a.inbox.Round, courier.WakeInbox)
 	s.add("numbers", spec.Numbers, a.orderer.NumberRound)
 	s.add("order", spec.Order, a.orderer.OrderRound, courier.WakeOrders)

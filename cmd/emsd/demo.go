@@ -68,6 +68,7 @@ type demo struct {
 
 	dir    string
 	pg     *privatepg.Server
+	pace   *pace
 	clock  courier.Clock
 	ems    *emssim.Carrier
 	sms    *smssim.Gateway
@@ -122,7 +123,8 @@ func (d *demo) start() (err error) {
 		}
 		dsn = d.pg.DSN("postgres")
 	}
-	d.clock = newClock(d.cmd.Speed, time.Now())
+	d.pace = newPace(d.cmd.Speed, time.Now())
+	d.clock = d.pace.clock()
 	cfg, err := d.config(dsn)
 	if err != nil {
 		return err
@@ -285,14 +287,22 @@ func (d *demo) misbehave() {
 	}
 }
 
-// keep leaves everything running until a signal.
+// keptSpeed is how fast the clock goes on, at most, when the demo is kept: a day in two and a half minutes, so that an envelope
+// that somebody posts by hand arrives while they watch, a page that they read stays true, and the machine is nearly idle.
+const keptSpeed = 600
+
+// keep leaves everything running until a signal, at a pace for people.
 func (d *demo) keep() error {
+	speed := min(d.cmd.Speed, keptSpeed)
+	d.pace.change(speed)
+	d.app.schedule.pace(speed)
+	d.logs.close()
 	secret, _, err := d.app.service.CreateToken(d.env.ctx, "demo", []string{"admin"}, 0, operator())
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.out, "\nrunning until interrupted:\n  console      http://%s/console/\n  back office  http://%s/v1/deliveries\n  public       http://%s\n  operations   http://%s/metrics\n  simulators   %s/sim/ledger\n  token        %s\n  database     %s\n",
-		d.addrs[0], d.addrs[0], d.addrs[1], d.addrs[2], d.simURL, secret, d.databaseURL())
+	fmt.Fprintf(d.out, "\nrunning until interrupted, at %g simulated seconds per second:\n  console      http://%s/console/\n  back office  http://%s/v1/deliveries\n  public       http://%s\n  operations   http://%s/metrics\n  simulators   %s/sim/ledger\n  token        %s\n  database     %s\n",
+		speed, d.addrs[0], d.addrs[0], d.addrs[1], d.addrs[2], d.simURL, secret, d.databaseURL())
 	if err := d.signIns(); err != nil {
 		return err
 	}
@@ -381,15 +391,26 @@ func (d *demo) stop() error {
 	return err
 }
 
-// A logBook keeps everything that was logged, at the finest level, to be searched for personal data.
+// A logBook keeps everything that is logged until it is closed, at the finest level, to be searched for personal data.
 type logBook struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu     sync.Mutex
+	buf    bytes.Buffer
+	closed bool
+}
+
+// close forgets what was logged, and what will be.
+func (l *logBook) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buf, l.closed = bytes.Buffer{}, true
 }
 
 func (l *logBook) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed {
+		return len(b), nil
+	}
 	return l.buf.Write(b)
 }
 

@@ -229,11 +229,14 @@ func (d *demo) report(ctx context.Context, permits []demoPermit, sum intake.Summ
 // keepLog writes the log where it can be read after the demo has cleaned up.
 func (d *demo) keepLog() {
 	f, err := os.CreateTemp("", "emsd-demo-*.log")
+	if err == nil {
+		_, err = f.WriteString(d.logs.String())
+		err = errors.Join(err, f.Close())
+	}
 	if err != nil {
+		fmt.Fprintf(d.out, "      the log could not be kept: %v\n", err)
 		return
 	}
-	defer f.Close()
-	f.WriteString(d.logs.String())
 	fmt.Fprintf(d.out, "      the log is in %s\n", f.Name())
 }
 

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -46,7 +47,14 @@ type scheduler struct {
 	rounds []*round
 	log    *slog.Logger
 	done   func(ctx context.Context, name string, took time.Duration, err error)
-	tick   time.Duration // wakes every round this often as well; 0: cron only. For a faster business clock.
+	tick   atomic.Int64 // nanoseconds: wakes every round this often as well; 0: cron only
+}
+
+// pace makes rounds run as often as a business clock that is scale times faster than real time asks for.
+func (s *scheduler) pace(scale float64) {
+	if scale > 1 {
+		s.tick.Store(int64(max(20*time.Millisecond, time.Duration(float64(10*time.Minute)/scale))))
+	}
 }
 
 func (s *scheduler) add(name, spec string, run func(context.Context) error, wake ...string) {
@@ -94,7 +102,7 @@ func (s *scheduler) run(ctx context.Context) error {
 	}
 	c.Start()
 	s.wakeAll()
-	if s.tick > 0 {
+	if s.tick.Load() > 0 {
 		wg.Go(func() { s.ticks(ctx) })
 	}
 	<-ctx.Done()
@@ -131,13 +139,11 @@ func (s *scheduler) once(ctx context.Context, r *round) (err error) {
 }
 
 func (s *scheduler) ticks(ctx context.Context) {
-	t := time.NewTicker(s.tick)
-	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.C:
+		case <-time.After(time.Duration(s.tick.Load())):
 			s.wakeAll()
 		}
 	}
