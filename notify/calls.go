@@ -37,7 +37,7 @@ const unheardAction = "多次致电无人接听：请受理派出所协助联系
 
 // Calls is the list of residents whom a message did not reach, and what came of calling them.
 type Calls struct {
-	db      *sqlx.DB
+	on      courier.Handle
 	vault   *vault.Vault
 	cases   CaseLister
 	clock   courier.Clock
@@ -51,7 +51,14 @@ type CaseLister interface {
 
 // NewCalls returns Calls; working tells when some working time will have passed.
 func NewCalls(db *sqlx.DB, v *vault.Vault, cases CaseLister, clock courier.Clock, working func(time.Time, time.Duration) (time.Time, error)) *Calls {
-	return &Calls{db, v, cases, clock, working}
+	return &Calls{courier.HandleOf(db), v, cases, clock, working}
+}
+
+// On returns Calls for work on another handle: as a part of the transaction that is open there.
+func (c *Calls) On(h courier.Handle) *Calls {
+	bound := *c
+	bound.on = h
+	return &bound
 }
 
 // A Call is somebody to telephone: the case says why and what to say. Name and number are in clear; who shows them audits
@@ -92,16 +99,28 @@ func (c *Calls) List(ctx context.Context, cursor string, limit int) (CallPage, e
 	return CallPage{Calls: calls, Next: page.Next}, err
 }
 
+// Of tells whom to call about a case of the list, open or closed.
+func (c *Calls) Of(ctx context.Context, one courier.Case) (Call, error) {
+	if one.Kind != courier.CaseSMSFailed {
+		return Call{}, courier.ErrNotFound
+	}
+	calls, err := c.fill(ctx, []courier.Case{one})
+	if err != nil {
+		return Call{}, err
+	}
+	return calls[0], nil
+}
+
 func (c *Calls) fill(ctx context.Context, cases []courier.Case) ([]Call, error) {
 	ids := make([]uuid.UUID, len(cases))
 	for i, one := range cases {
 		ids[i] = one.ID
 	}
-	details, err := readCalls(ctx, c.db, ids)
+	details, err := readCalls(ctx, c.on.Q(), ids)
 	if err != nil {
 		return nil, err
 	}
-	tries, err := callTries(ctx, c.db, ids)
+	tries, err := callTries(ctx, c.on.Q(), ids)
 	if err != nil {
 		return nil, err
 	}
@@ -124,8 +143,9 @@ func (c *Calls) Called(ctx context.Context, id uuid.UUID, outcome, note, by stri
 		return courier.Faults{{Field: "outcome", Code: "unknown_value", Detail: "通话结果应为其中之一：" + strings.Join(CallOutcomes, "、")}}
 	}
 	now := c.clock.Now()
-	return courier.InTx(ctx, c.db, func(tx *sqlx.Tx) error {
-		// The refusal comes before the locks of deliveries, as everywhere: nobody waits for another in a ring.
+	return c.on.InTx(ctx, func(tx *sqlx.Tx) error {
+		// The refusal comes before the locks of deliveries, as everywhere, so that nobody waits for another in a ring. Where
+		// a caller has locked the delivery first and makes one, InTx does it again.
 		delivery, err := deliveryOfCall(ctx, tx, id)
 		if err != nil {
 			return err
@@ -134,6 +154,7 @@ func (c *Calls) Called(ctx context.Context, id uuid.UUID, outcome, note, by stri
 		if err != nil {
 			return err
 		}
+		note := note
 		if note != "" {
 			if note, err = courier.Scrub(who.Recipient, "note", note); err != nil {
 				return err

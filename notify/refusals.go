@@ -17,12 +17,15 @@ import (
 
 // Refusals are the numbers that want no messages: the do-not-send list. Numbers go in and are compared; none comes out.
 type Refusals struct {
-	db    *sqlx.DB
+	on    courier.Handle
 	vault *vault.Vault
 }
 
 // NewRefusals returns the list.
-func NewRefusals(db *sqlx.DB, v *vault.Vault) *Refusals { return &Refusals{db, v} }
+func NewRefusals(db *sqlx.DB, v *vault.Vault) *Refusals { return &Refusals{courier.HandleOf(db), v} }
+
+// On returns the list for work on another handle: as a part of the transaction that is open there.
+func (r *Refusals) On(h courier.Handle) *Refusals { return &Refusals{h, r.vault} }
 
 // refusalSources say how a refusal reached us.
 var refusalSources = []string{"reply", "wrong_person", "clerk"}
@@ -53,7 +56,7 @@ func (r *Refusals) Add(ctx context.Context, phone vault.Secret, why Refusal) (ad
 		return false, fmt.Errorf("stop a number: who stops it and why is wanted")
 	}
 	why.ID = uuid.Must(uuid.NewV7())
-	err = courier.InTx(ctx, r.db, func(tx *sqlx.Tx) error {
+	err = r.on.InTx(ctx, func(tx *sqlx.Tx) error {
 		if added, err = insertRefusal(ctx, tx, lookup, why); err != nil || !added {
 			return err
 		}
@@ -75,7 +78,7 @@ func (r *Refusals) Lift(ctx context.Context, phone vault.Secret, by, why string,
 	if by == "" || why == "" {
 		return false, fmt.Errorf("lift a refusal: who lifts it and why is wanted")
 	}
-	err = courier.InTx(ctx, r.db, func(tx *sqlx.Tx) error {
+	err = r.on.InTx(ctx, func(tx *sqlx.Tx) error {
 		id, err := liftRefusal(ctx, tx, lookup, by, why, now)
 		if lifted = id != uuid.Nil; err != nil || !lifted {
 			return err
@@ -94,11 +97,11 @@ func (r *Refusals) Has(ctx context.Context, phone vault.Secret) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return hasRefusal(ctx, r.db, lookup)
+	return hasRefusal(ctx, r.on.Q(), lookup)
 }
 
 // All lists the entries, the lifted ones too, oldest first.
-func (r *Refusals) All(ctx context.Context) ([]Refusal, error) { return listRefusals(ctx, r.db) }
+func (r *Refusals) All(ctx context.Context) ([]Refusal, error) { return listRefusals(ctx, r.on.Q()) }
 
 // lookup is the keyed hash under which deliveries keep the number.
 func (r *Refusals) lookup(phone vault.Secret) ([]byte, error) {

@@ -112,7 +112,7 @@ func (r *Replies) Purge(ctx context.Context, before time.Time) error {
 func (r *Replies) Round(ctx context.Context) error {
 	for {
 		var open []replyRow
-		err := courier.InTx(ctx, r.db, func(tx *sqlx.Tx) error {
+		err := courier.HandleOf(r.db).InTx(ctx, func(tx *sqlx.Tx) error {
 			var err error
 			if open, err = claimReplies(ctx, tx, replyChunk); err != nil || len(open) == 0 {
 				return err

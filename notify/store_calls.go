@@ -26,9 +26,9 @@ type callRow struct {
 
 // readCalls reads who is to be called about cases. The milestone is that of the last message that failed, else of the last
 // that is not settled.
-func readCalls(ctx context.Context, db *sqlx.DB, cases []uuid.UUID) (map[uuid.UUID]callRow, error) {
+func readCalls(ctx context.Context, q sqlx.QueryerContext, cases []uuid.UUID) (map[uuid.UUID]callRow, error) {
 	var rows []callRow
-	err := db.SelectContext(ctx, &rows, `
+	err := sqlx.SelectContext(ctx, q, &rows, `
 		SELECT c.id AS case_id, d.id, d.phone_lookup, d.name_sealed, d.phone_sealed, d.address_sealed, d.permit_no, coalesce(d.waybill_no, '') AS waybill_no,
 			d.language, coalesce(m.milestone, '') AS milestone,
 			EXISTS (SELECT FROM do_not_send s WHERE s.phone_lookup = d.phone_lookup AND s.lifted_at IS NULL) AS stopped
@@ -47,7 +47,7 @@ func readCalls(ctx context.Context, db *sqlx.DB, cases []uuid.UUID) (map[uuid.UU
 	return byCase, nil
 }
 
-func callTries(ctx context.Context, db *sqlx.DB, cases []uuid.UUID) (map[uuid.UUID][]CallTry, error) {
+func callTries(ctx context.Context, q sqlx.QueryerContext, cases []uuid.UUID) (map[uuid.UUID][]CallTry, error) {
 	var rows []struct {
 		CaseID  uuid.UUID `db:"case_id"`
 		At      time.Time `db:"at"`
@@ -55,7 +55,7 @@ func callTries(ctx context.Context, db *sqlx.DB, cases []uuid.UUID) (map[uuid.UU
 		Outcome string    `db:"outcome"`
 		Note    string    `db:"note"`
 	}
-	if err := db.SelectContext(ctx, &rows, `SELECT case_id, at, by, outcome, note FROM call_tries WHERE case_id = ANY ($1) ORDER BY id`, pq.Array(cases)); err != nil {
+	if err := sqlx.SelectContext(ctx, q, &rows, `SELECT case_id, at, by, outcome, note FROM call_tries WHERE case_id = ANY ($1) ORDER BY id`, pq.Array(cases)); err != nil {
 		return nil, fmt.Errorf("read calls: %w", err)
 	}
 	tries := make(map[uuid.UUID][]CallTry)

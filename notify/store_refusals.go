@@ -34,14 +34,14 @@ func liftRefusal(ctx context.Context, tx *sqlx.Tx, lookup []byte, by, why string
 	return id, err
 }
 
-func hasRefusal(ctx context.Context, db *sqlx.DB, lookup []byte) (has bool, err error) {
-	err = db.GetContext(ctx, &has, `SELECT EXISTS (SELECT FROM do_not_send WHERE phone_lookup = $1 AND lifted_at IS NULL)`, lookup)
+func hasRefusal(ctx context.Context, q sqlx.QueryerContext, lookup []byte) (has bool, err error) {
+	err = sqlx.GetContext(ctx, q, &has, `SELECT EXISTS (SELECT FROM do_not_send WHERE phone_lookup = $1 AND lifted_at IS NULL)`, lookup)
 	return has, err
 }
 
-func listRefusals(ctx context.Context, db *sqlx.DB) ([]Refusal, error) {
+func listRefusals(ctx context.Context, q sqlx.QueryerContext) ([]Refusal, error) {
 	var all []Refusal
-	err := db.SelectContext(ctx, &all, `SELECT id, source, since, by, why, lifted_at, lifted_by, lifted_why FROM do_not_send ORDER BY since, id`)
+	err := sqlx.SelectContext(ctx, q, &all, `SELECT id, source, since, by, why, lifted_at, lifted_by, lifted_why FROM do_not_send ORDER BY since, id`)
 	return all, err
 }
 

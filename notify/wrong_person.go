@@ -20,15 +20,16 @@ func (r *Refusals) WrongPerson(ctx context.Context, delivery uuid.UUID, why, by 
 	if by == "" {
 		return fmt.Errorf("wrong person: who says so is wanted")
 	}
-	return courier.InTx(ctx, r.db, func(tx *sqlx.Tx) error {
+	return r.on.InTx(ctx, func(tx *sqlx.Tx) error {
 		who, err := readAddressee(ctx, tx, r.vault, delivery)
 		if err != nil {
 			return err
 		}
-		if why, err = courier.Scrub(who.Recipient, "reason", why); err != nil {
+		reason, err := courier.Scrub(who.Recipient, "reason", why)
+		if err != nil {
 			return err
 		}
-		entries, err := stopWrongPerson(ctx, tx, who, why, by, now)
+		entries, err := stopWrongPerson(ctx, tx, who, reason, by, now)
 		if err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ import (
 
 // A Service keeps the endpoints: who is told, what is sent again. It sends nothing itself.
 type Service struct {
-	db    *sqlx.DB
+	on    courier.Handle
 	vault *vault.Vault
 	allow *Allow
 	clock courier.Clock
@@ -25,7 +25,14 @@ type Service struct {
 
 // NewService returns a Service. With an empty list webhooks are off: endpoints can be looked at and deleted only.
 func NewService(db *sqlx.DB, v *vault.Vault, allow *Allow, clock courier.Clock) *Service {
-	return &Service{db, v, allow, clock}
+	return &Service{courier.HandleOf(db), v, allow, clock}
+}
+
+// On returns a Service for work on another handle: as a part of the transaction that is open there.
+func (s *Service) On(h courier.Handle) *Service {
+	bound := *s
+	bound.on = h
+	return &bound
 }
 
 // Off says that the operator allows no address, so that nobody is told anything.
@@ -54,7 +61,7 @@ func (s *Service) Create(ctx context.Context, w Wish, by string) (Endpoint, Cred
 		k.seed = newKeySeed()
 	}
 	e.PublicKey = publicKey(k.seed)
-	err := courier.InTx(ctx, s.db, func(tx *sqlx.Tx) error {
+	err := s.on.InTx(ctx, func(tx *sqlx.Tx) error {
 		var err error
 		if e.After, err = lockReader(ctx, tx); err != nil {
 			return err
@@ -80,7 +87,7 @@ func (s *Service) Create(ctx context.Context, w Wish, by string) (Endpoint, Cred
 
 // List gives every endpoint, the oldest first.
 func (s *Service) List(ctx context.Context) ([]Endpoint, error) {
-	rows, err := readEndpoints(ctx, s.db, nil)
+	rows, err := readEndpoints(ctx, s.on.Q(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +96,7 @@ func (s *Service) List(ctx context.Context) ([]Endpoint, error) {
 
 // Get gives one endpoint.
 func (s *Service) Get(ctx context.Context, id uuid.UUID) (Endpoint, error) {
-	rows, err := readEndpoints(ctx, s.db, &id)
+	rows, err := readEndpoints(ctx, s.on.Q(), &id)
 	if err != nil {
 		return Endpoint{}, err
 	}
@@ -117,7 +124,7 @@ func (s *Service) endpoints(rows []endpointRow) ([]Endpoint, error) {
 
 // change locks an endpoint, lets f work on it and audits what was done.
 func (s *Service) change(ctx context.Context, id uuid.UUID, action, by string, f func(tx *sqlx.Tx, e *Endpoint, k *keys) (map[string]string, error)) (Endpoint, error) {
-	err := courier.InTx(ctx, s.db, func(tx *sqlx.Tx) error {
+	err := s.on.InTx(ctx, func(tx *sqlx.Tx) error {
 		row, err := lockEndpoint(ctx, tx, id)
 		if err != nil {
 			return err
@@ -201,7 +208,7 @@ func (s *Service) disable(ctx context.Context, tx *sqlx.Tx, e *Endpoint, why str
 
 // Delete forgets an endpoint and what was queued for it.
 func (s *Service) Delete(ctx context.Context, id uuid.UUID, by string) error {
-	return courier.InTx(ctx, s.db, func(tx *sqlx.Tx) error {
+	return s.on.InTx(ctx, func(tx *sqlx.Tx) error {
 		row, err := lockEndpoint(ctx, tx, id)
 		if err != nil {
 			return err
@@ -320,7 +327,7 @@ func (s *Service) Attempts(ctx context.Context, id uuid.UUID, cursor string, lim
 	if _, err := s.Get(ctx, id); err != nil {
 		return AttemptPage{}, err
 	}
-	all, err := listAttempts(ctx, s.db, id, before, limit+1)
+	all, err := listAttempts(ctx, s.on.Q(), id, before, limit+1)
 	if err != nil {
 		return AttemptPage{}, err
 	}

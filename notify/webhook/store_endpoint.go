@@ -60,9 +60,9 @@ func (r endpointRow) endpoint(k keys, wall time.Time) Endpoint {
 }
 
 // readEndpoints reads one endpoint or all, with what waits for each.
-func readEndpoints(ctx context.Context, db *sqlx.DB, id *uuid.UUID) ([]endpointRow, error) {
+func readEndpoints(ctx context.Context, q sqlx.QueryerContext, id *uuid.UUID) ([]endpointRow, error) {
 	var rows []endpointRow
-	err := db.SelectContext(ctx, &rows, `
+	err := sqlx.SelectContext(ctx, q, &rows, `
 		SELECT `+endpointColumns+`,
 			(SELECT count(*) FROM (SELECT 1 FROM webhook_outbox o WHERE o.endpoint_id = e.id AND o.done_at IS NULL LIMIT $2) p) AS pending,
 			(SELECT count(*) FROM (SELECT 1 FROM webhook_outbox o WHERE o.endpoint_id = e.id AND o.failed LIMIT $2) f) AS failed,
@@ -160,7 +160,7 @@ func deleteEndpoint(ctx context.Context, tx *sqlx.Tx, id uuid.UUID) (pending int
 	return pending, nil
 }
 
-func listAttempts(ctx context.Context, db *sqlx.DB, endpoint uuid.UUID, before int64, limit int) ([]Attempt, error) {
+func listAttempts(ctx context.Context, q sqlx.QueryerContext, endpoint uuid.UUID, before int64, limit int) ([]Attempt, error) {
 	var rows []struct {
 		ID       int64          `db:"id"`
 		Message  uuid.NullUUID  `db:"message"`
@@ -173,7 +173,7 @@ func listAttempts(ctx context.Context, db *sqlx.DB, endpoint uuid.UUID, before i
 		Status   sql.NullInt64  `db:"status"`
 		Detail   string         `db:"detail"`
 	}
-	err := db.SelectContext(ctx, &rows, `
+	err := sqlx.SelectContext(ctx, q, &rows, `
 		SELECT a.id, m.id AS message, m.type, m.position, a.try, a.at, a.took_ms, a.outcome, a.status, a.detail
 		FROM webhook_attempts a LEFT JOIN webhook_messages m ON m.n = a.n
 		WHERE a.endpoint_id = $1 AND ($2 = 0 OR a.id < $2)

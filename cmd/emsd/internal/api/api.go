@@ -13,6 +13,7 @@ import (
 	"emsd/cmd/emsd/internal/web"
 	"emsd/courier"
 	"emsd/courier/vault"
+	"emsd/notify"
 	"emsd/notify/webhook"
 	"emsd/tracking"
 
@@ -44,8 +45,8 @@ type API struct {
 
 	replies  Replies
 	messages Messages
-	refusals Refusals
-	calls    Calls
+	refusals *notify.Refusals
+	calls    *notify.Calls
 
 	limit    *limiter
 	hook     func(point string) // of crash tests
@@ -64,10 +65,10 @@ type Options struct {
 	TrackingURL func(delivery uuid.UUID) string
 	Hook        func(point string) // called at named points, for crash tests; nothing
 
-	Replies  Replies  // what residents answered; nothing is shown
-	Messages Messages // what they were told; nothing is shown
-	Refusals Refusals
-	Calls    Calls
+	Replies  Replies          // what residents answered; nothing is shown
+	Messages Messages         // what they were told; nothing is shown
+	Refusals *notify.Refusals // the do-not-send list
+	Calls    *notify.Calls    // whom a message did not reach
 }
 
 // A Route is a call of the API and the scopes of which a token needs one; admin may do everything.
@@ -160,21 +161,22 @@ func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, cloc
 	handle("GET /v1/webhooks/{id}", web.MaxBody, a.showWebhook, scopeRead, scopeAdmin)
 	handle("PATCH /v1/webhooks/{id}", web.MaxBody, a.changeWebhook, scopeAdmin)
 	handle("DELETE /v1/webhooks/{id}", web.MaxBody, a.deleteWebhook, scopeAdmin)
-	handle("POST /v1/webhooks/{id}/enable", web.MaxBody, a.once(a.enableWebhook), scopeAdmin)
+	handle("POST /v1/webhooks/{id}/enable", web.MaxBody, a.whole((*API).enableWebhook, nil), scopeAdmin)
 	handle("POST /v1/webhooks/{id}/rotate-secret", web.MaxBody, a.rotateWebhook, scopeAdmin)
-	handle("POST /v1/webhooks/{id}/test", web.MaxBody, a.once(a.testWebhook), scopeAdmin)
-	handle("POST /v1/webhooks/{id}/replay", web.MaxBody, a.once(a.replayWebhook), scopeAdmin)
+	handle("POST /v1/webhooks/{id}/test", web.MaxBody, a.whole((*API).testWebhook, nil), scopeAdmin)
+	handle("POST /v1/webhooks/{id}/replay", web.MaxBody, a.whole((*API).replayWebhook, nil), scopeAdmin)
 	handle("GET /v1/webhooks/{id}/attempts", web.MaxBody, a.webhookAttempts, scopeRead, scopeAdmin)
 	handle("GET /v1/cases", web.MaxBody, a.cases, scopeRead, scopeClerk)
 	handle("GET /v1/cases/{id}", web.MaxBody, a.showCase, scopeRead, scopeClerk)
 	handle("POST /v1/cases/{id}/close", web.MaxBody, a.whole((*API).closeCase, caseVersion), scopeClerk)
 	// clerks: whom a message did not reach, what came of calling, and who wants no messages
 	handle("GET /v1/calls", web.MaxBody, a.callList, scopeRead, scopeClerk)
-	handle("POST /v1/calls/{id}/called", web.MaxBody, a.once(a.called), scopeClerk)
-	handle("POST /v1/deliveries/{id}/wrong-person", web.MaxBody, a.once(a.wrongPerson), scopeClerk)
+	handle("GET /v1/calls/{id}", web.MaxBody, a.showCall, scopeRead, scopeClerk)
+	handle("POST /v1/calls/{id}/called", web.MaxBody, a.whole((*API).called, callVersion), scopeClerk)
+	handle("POST /v1/deliveries/{id}/wrong-person", web.MaxBody, a.whole((*API).wrongPerson, deliveryVersion), scopeClerk)
 	handle("GET /v1/do-not-send", web.MaxBody, a.stopped, scopeRead, scopeClerk)
-	handle("POST /v1/do-not-send", web.MaxBody, a.once(a.stop), scopeClerk)
-	handle("POST /v1/do-not-send/lift", web.MaxBody, a.once(a.lift), scopeClerk)
+	handle("POST /v1/do-not-send", web.MaxBody, a.whole((*API).stop, nil), scopeClerk)
+	handle("POST /v1/do-not-send/lift", web.MaxBody, a.whole((*API).lift, nil), scopeClerk)
 	a.mux.Handle("/v1/", a.guard(func(w http.ResponseWriter, r *http.Request, _ courier.Token) error {
 		return web.NewProblem(http.StatusNotFound, "no_such_call", "没有这个接口，请核对地址和方法")
 	}, nil))

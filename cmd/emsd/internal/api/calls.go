@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -10,15 +9,7 @@ import (
 	"emsd/courier"
 	"emsd/courier/vault"
 	"emsd/notify"
-
-	"github.com/google/uuid"
 )
-
-// Calls is the list of residents whom a message did not reach.
-type Calls interface {
-	List(ctx context.Context, cursor string, limit int) (notify.CallPage, error)
-	Called(ctx context.Context, id uuid.UUID, outcome, note, by string) error
-}
 
 // callView is somebody to telephone; name and number are masked unless the token's scope allows more.
 type callView struct {
@@ -46,10 +37,16 @@ func viewCall(c notify.Call, clear bool) callView {
 	if clear {
 		v.Name, v.Phone = c.Name.Reveal(), c.Phone.Reveal()
 	}
-	for _, try := range c.Tries {
-		v.Tries = append(v.Tries, callTryView{timeText(try.At), try.By, try.Outcome, try.Note})
-	}
+	v.Tries = viewTries(c.Tries)
 	return v
+}
+
+func viewTries(tries []notify.CallTry) []callTryView {
+	var vs []callTryView
+	for _, try := range tries {
+		vs = append(vs, callTryView{timeText(try.At), try.By, try.Outcome, try.Note})
+	}
+	return vs
 }
 
 // callList answers whom to telephone, the most urgent first; a look at the numbers is one entry of the audit.
@@ -80,6 +77,29 @@ func (a *API) callList(w http.ResponseWriter, r *http.Request, t courier.Token) 
 	}
 	web.WriteJSON(w, http.StatusOK, "application/json", out)
 	return nil
+}
+
+// showCall answers one case of the list, open or closed, with the tag for what is recorded about it.
+func (a *API) showCall(w http.ResponseWriter, r *http.Request, t courier.Token) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	one, err := a.service.Case(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	c, err := a.calls.Of(r.Context(), one)
+	if err != nil {
+		return err
+	}
+	tag := func(body []byte) string { return `"` + callDigest(c) + "-" + digest(body) + `"` }
+	return writeTagged(w, r, viewCall(c, mayUnmask(t)), tag, func() error {
+		if !mayUnmask(t) {
+			return nil
+		}
+		return a.seen(r, t, "calls.seen", c.DeliveryID.String(), map[string]string{"count": "1", "ids": shortID(c.DeliveryID)})
+	})
 }
 
 // called records what came of a call.

@@ -10,6 +10,7 @@ import (
 
 	"emsd/cmd/emsd/internal/web"
 	"emsd/courier"
+	"emsd/notify"
 )
 
 // A precondition tells the version of what a POST changes, and keeps it from changing.
@@ -72,8 +73,32 @@ func caseVersion(a *API, r *http.Request) (string, error) {
 	return caseDigest(c), err
 }
 
-func caseDigest(c courier.Case) string {
-	body, err := json.Marshal(viewCase(c))
+// callVersion is the precondition of a POST about a call: a try at night moves its case to the same hour of the morning
+// as the one before, so that the tries count, too.
+func callVersion(a *API, r *http.Request) (string, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return "", err
+	}
+	one, err := a.service.LockCase(r.Context(), id)
+	if err != nil {
+		return "", err
+	}
+	c, err := a.calls.Of(r.Context(), one)
+	return callDigest(c), err
+}
+
+func caseDigest(c courier.Case) string { return viewDigest(viewCase(c)) }
+
+func callDigest(c notify.Call) string {
+	return viewDigest(struct {
+		Case  caseView
+		Tries []callTryView
+	}{viewCase(c.Case), viewTries(c.Tries)})
+}
+
+func viewDigest(v any) string {
+	body, err := json.Marshal(v)
 	if err != nil { // texts only: cannot happen
 		panic(err)
 	}

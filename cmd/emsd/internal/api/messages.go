@@ -18,14 +18,6 @@ type Messages interface {
 	Messages(ctx context.Context, delivery uuid.UUID) ([]notify.MessageState, error)
 }
 
-// Refusals is the do-not-send list.
-type Refusals interface {
-	Add(ctx context.Context, phone vault.Secret, why notify.Refusal) (added bool, err error)
-	Lift(ctx context.Context, phone vault.Secret, by, why string, now time.Time) (lifted bool, err error)
-	All(ctx context.Context) ([]notify.Refusal, error)
-	WrongPerson(ctx context.Context, delivery uuid.UUID, why, by string, now time.Time) error
-}
-
 // messageView is one message; its text is not kept.
 type messageView struct {
 	Milestone string `json:"milestone"`

@@ -57,11 +57,9 @@ func (a *API) whole(do act, check precondition) handler {
 					return errAnswered
 				}
 			}
-			bound := *a
-			bound.service = s
 			again := r.WithContext(ctx)
 			again.Body = io.NopCloser(bytes.NewReader(body))
-			if err := bound.perform(do, check, match, rec, again, t); err != nil {
+			if err := a.within(s).perform(do, check, match, rec, again, t); err != nil {
 				return err
 			}
 			a.hook("api.worked")
@@ -81,6 +79,13 @@ func (a *API) whole(do act, check precondition) handler {
 		rec.send(w)
 		return nil
 	}
+}
+
+// within is the API whose services write into the transaction of s.
+func (a *API) within(s *courier.Service) *API {
+	bound, h := *a, s.Handle()
+	bound.service, bound.hooks, bound.refusals, bound.calls = s, a.hooks.On(h), a.refusals.On(h), a.calls.On(h)
+	return &bound
 }
 
 // perform does the work unless the precondition fails; a problem that the caller can mend is its answer, and what the
