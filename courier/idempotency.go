@@ -17,42 +17,6 @@ type StoredAnswer struct {
 	Body        []byte
 }
 
-// idempotencyLease is how long a request without an answer counts as in progress: after it, its process is taken for
-// dead, and a repetition may do the work, which is itself safe to repeat.
-const idempotencyLease = time.Minute
-
-// BeginIdempotent claims a key for one request whose work is no single transaction. It returns the stored answer of an earlier one with the same content,
-// nil when this request is to be carried out, and a *Conflict or Faults when the key is in use.
-func (s *Service) BeginIdempotent(ctx context.Context, token uuid.UUID, key string, requestHash []byte) (*StoredAnswer, error) {
-	wall := s.clock.Wall()
-	claimed, err := claimKey(ctx, s.db, token, key, requestHash, wall, wall.Add(-idempotencyLease))
-	if err != nil || claimed {
-		return nil, err
-	}
-	hash, answer, _, err := readKey(ctx, s.db, token, key)
-	switch {
-	case errors.Is(err, ErrNotFound): // given back between the claim and this look
-		return nil, inProgress
-	case err != nil:
-		return nil, err
-	case !bytes.Equal(hash, requestHash):
-		return nil, keyReused
-	case answer == nil:
-		return nil, inProgress
-	}
-	return answer, nil
-}
-
-// FinishIdempotent stores the answer under its key.
-func (s *Service) FinishIdempotent(ctx context.Context, token uuid.UUID, key string, a StoredAnswer) error {
-	return finishKey(ctx, s.db, token, key, a)
-}
-
-// ForgetIdempotent gives a key back after a failure of ours, so that the caller may try again.
-func (s *Service) ForgetIdempotent(ctx context.Context, token uuid.UUID, key string) error {
-	return forgetKey(ctx, s.db, token, key)
-}
-
 // OpenIdempotent takes a key for the request whose work and answer are the transaction of Together. It returns the stored
 // answer of an earlier one with the same content, nil when this request is to be carried out, and a *Conflict or Faults
 // when the key is in use. The key is held by a lock of the transaction: whatever ends it, a dead process too, frees it.
@@ -60,7 +24,7 @@ func (s *Service) OpenIdempotent(ctx context.Context, token uuid.UUID, key strin
 	if err := lockKey(ctx, s.tx, token, key); err != nil {
 		return nil, err
 	}
-	hash, answer, begun, err := readKey(ctx, s.tx, token, key)
+	hash, answer, err := readKey(ctx, s.tx, token, key)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil, nil
@@ -68,8 +32,6 @@ func (s *Service) OpenIdempotent(ctx context.Context, token uuid.UUID, key strin
 		return nil, err
 	case !bytes.Equal(hash, requestHash):
 		return nil, keyReused
-	case answer == nil && begun.After(s.clock.Wall().Add(-idempotencyLease)):
-		return nil, inProgress
 	}
 	return answer, nil
 }

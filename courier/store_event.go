@@ -20,6 +20,7 @@ const (
 	WakePolls    = "emsd_polls"
 	WakeInbox    = "emsd_inbox"
 	WakeUploads  = "emsd_uploads" // a file waits to be checked or loaded
+	WakeCodes    = "emsd_codes"   // a decision about a code waits to be applied
 
 	WakePublished = "emsd_published" // the feed has grown
 	WakeWebhooks  = "emsd_webhooks"

@@ -1,7 +1,6 @@
 package courier
 
 import (
-	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 )
 
@@ -81,75 +81,94 @@ func TestARevokedTokenIsUselessAtOnce(t *testing.T) {
 func TestARequestIsAnsweredOnceUnderItsKey(t *testing.T) {
 	t.Parallel()
 	s := newIntake(t, Options{})
-	_, tok, err := s.svc.CreateToken(t.Context(), "x", []string{"permits"}, 0, "zhao")
+	_, tok, err := s.svc.CreateToken(t.Context(), "x", []string{"permits"}, 0, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, hash := t.Context(), []byte("hash")
-	begin := func(hash string) (*StoredAnswer, error) {
-		return s.svc.BeginIdempotent(ctx, tok.ID, "k", []byte(hash))
+	ctx := t.Context()
+	open := func(svc *Service, hash string) (*StoredAnswer, error) {
+		return svc.OpenIdempotent(ctx, tok.ID, "k", []byte(hash))
 	}
-	if a, err := begin("hash"); a != nil || err != nil {
-		t.Fatalf("first: %v, %v", a, err)
+	// opened is a request of its own, which does nothing.
+	opened := func(hash string) (a *StoredAnswer, err error) {
+		if together := s.svc.Together(ctx, func(svc *Service) error { a, err = open(svc, hash); return nil }); together != nil {
+			t.Fatal(together)
+		}
+		return a, err
 	}
-	if _, err := begin("hash"); conflictOf(err) != "in_progress" {
-		t.Errorf("while in progress: %v", err)
+	want, dies := StoredAnswer{201, "application/json", "/v1/deliveries/1", []byte(`{"id":1}`)}, errors.New("dies")
+	work := func(after error) error {
+		return s.svc.Together(ctx, func(svc *Service) error {
+			if a, err := open(svc, "hash"); a != nil || err != nil {
+				t.Fatalf("to be carried out: %v, %v", a, err)
+			}
+			if _, err := opened("hash"); conflictOf(err) != "in_progress" {
+				t.Errorf("while in progress: %v", err)
+			}
+			if err := svc.StoreIdempotent(ctx, tok.ID, "k", []byte("hash"), want); err != nil {
+				return err
+			}
+			return after
+		})
 	}
-	if _, err := begin("other"); fieldsAndCodes(errAs[Faults](err)) != "Idempotency-Key reused" {
-		t.Errorf("with another body: %v", err)
+	// A process that dies before its commit: the key is free at once.
+	if err := work(dies); err != dies {
+		t.Fatal(err)
 	}
-	want := StoredAnswer{201, "application/json", "/v1/deliveries/1", []byte(`{"id":1}`)}
-	if err := s.svc.FinishIdempotent(ctx, tok.ID, "k", want); err != nil {
+	if err := work(nil); err != nil {
 		t.Fatal(err)
 	}
 	s.pass(24 * time.Hour)
-	a, err := begin("hash")
-	if err != nil || a == nil || a.Status != 201 || a.ContentType != want.ContentType || !bytes.Equal(a.Body, want.Body) {
-		t.Errorf("repeated: %+v, %v", a, err)
+	a, err := opened("hash")
+	if err != nil || a == nil {
+		t.Fatalf("repeated: %v, %v", a, err)
 	}
-	if _, err := begin("other"); errAs[Faults](err) == nil {
-		t.Errorf("with another body after the answer: %v", err)
+	if diff := cmp.Diff(want, *a); diff != "" {
+		t.Errorf("stored (-), repeated (+)\n%s", diff)
+	}
+	if _, err := opened("other"); fieldsAndCodes(errAs[Faults](err)) != "Idempotency-Key reused" {
+		t.Errorf("with another body: %v", err)
 	}
 	if err := s.svc.PurgeIdempotency(ctx, s.clock()); err != nil {
 		t.Fatal(err)
 	}
-	if a, err := s.svc.BeginIdempotent(ctx, tok.ID, "k", hash); a != nil || err != nil {
+	if a, err := opened("another body"); a != nil || err != nil {
 		t.Errorf("after the purge: %v, %v", a, err)
-	}
-	// A process that died in between: its key is free again after the lease, and given back at once after a failure.
-	s.pass(idempotencyLease + time.Second)
-	if a, err := begin("hash"); a != nil || err != nil {
-		t.Errorf("after the lease: %v, %v", a, err)
-	}
-	if err := s.svc.ForgetIdempotent(ctx, tok.ID, "k"); err != nil {
-		t.Fatal(err)
-	}
-	if a, err := begin("another body"); a != nil || err != nil {
-		t.Errorf("given back: %v, %v", a, err)
 	}
 }
 
 func TestOneOfManyRequestsUnderAKeyGoesThrough(t *testing.T) {
 	t.Parallel()
 	s := newIntake(t, Options{})
-	_, tok, err := s.svc.CreateToken(t.Context(), "x", []string{"permits"}, 0, "zhao")
+	_, tok, err := s.svc.CreateToken(t.Context(), "x", []string{"permits"}, 0, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
+	const requests = 20
+	var through, told atomic.Int32
+	answered := make(chan struct{})
 	var wg sync.WaitGroup
-	var through atomic.Int32
-	for range 20 {
+	for range requests {
 		wg.Go(func() {
-			if a, err := s.svc.BeginIdempotent(t.Context(), tok.ID, "k", []byte("h")); err == nil && a == nil {
+			err := s.svc.Together(t.Context(), func(svc *Service) error {
+				if a, err := svc.OpenIdempotent(t.Context(), tok.ID, "k", []byte("h")); a != nil || err != nil {
+					return err
+				}
 				through.Add(1)
-			} else if conflictOf(err) != "in_progress" {
-				t.Errorf("%v, %v", a, err)
+				<-answered // all of them come meanwhile
+				return svc.StoreIdempotent(t.Context(), tok.ID, "k", []byte("h"), StoredAnswer{Status: 200})
+			})
+			if err != nil && conflictOf(err) != "in_progress" {
+				t.Error(err)
+			}
+			if err != nil && told.Add(1) == requests-1 {
+				close(answered)
 			}
 		})
 	}
 	wg.Wait()
-	if through.Load() != 1 {
-		t.Errorf("%d requests went through, want 1", through.Load())
+	if through.Load() != 1 || told.Load() != requests-1 {
+		t.Errorf("%d requests went through and %d were told to wait, want 1 and %d", through.Load(), told.Load(), requests-1)
 	}
 }
 

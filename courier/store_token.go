@@ -99,19 +99,6 @@ func revokeToken(ctx context.Context, tx *sqlx.Tx, id uuid.UUID, now time.Time) 
 	return nil
 }
 
-// claimKey inserts the key, or takes over one whose request was begun before stale and never answered.
-func claimKey(ctx context.Context, db *sqlx.DB, token uuid.UUID, key string, hash []byte, wall, stale time.Time) (bool, error) {
-	res, err := db.ExecContext(ctx, `
-		INSERT INTO idempotency_keys AS k (token_id, key, request_hash, created_at) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (token_id, key) DO UPDATE SET created_at = excluded.created_at
-		WHERE k.status IS NULL AND k.request_hash = excluded.request_hash AND k.created_at < $5`, token, key, hash, wall, stale)
-	if err != nil {
-		return false, fmt.Errorf("claim idempotency key: %w", err)
-	}
-	n, err := res.RowsAffected()
-	return n == 1, err
-}
-
 // lockKey holds a key until the transaction ends, and does not wait for another that holds it.
 func lockKey(ctx context.Context, tx *sqlx.Tx, token uuid.UUID, key string) error {
 	var free bool
@@ -124,51 +111,34 @@ func lockKey(ctx context.Context, tx *sqlx.Tx, token uuid.UUID, key string) erro
 	return nil
 }
 
-// storeKey writes the answer of a request; it takes the place of one that was begun and never answered.
+// storeKey writes the answer of a request whose key lockKey holds.
 func storeKey(ctx context.Context, tx *sqlx.Tx, token uuid.UUID, key string, hash []byte, a StoredAnswer, wall time.Time) error {
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO idempotency_keys (token_id, key, request_hash, status, content_type, location, body, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (token_id, key) DO UPDATE SET status = excluded.status, content_type = excluded.content_type, location = excluded.location,
-			body = excluded.body, created_at = excluded.created_at`, token, key, hash, a.Status, a.ContentType, a.Location, a.Body, wall)
+		INSERT INTO idempotency_keys (token_id, key, request_hash, status, content_type, location, body, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, token, key, hash, a.Status, a.ContentType, a.Location, a.Body, wall)
 	if err != nil {
 		return fmt.Errorf("store idempotent answer: %w", err)
 	}
 	return nil
 }
 
-// readKey gives what was asked under a key, what was answered if it was, and when it was begun.
-func readKey(ctx context.Context, q sqlx.QueryerContext, token uuid.UUID, key string) ([]byte, *StoredAnswer, time.Time, error) {
+// readKey gives what was asked under a key, and the answer.
+func readKey(ctx context.Context, q sqlx.QueryerContext, token uuid.UUID, key string) ([]byte, *StoredAnswer, error) {
 	var r struct {
-		CreatedAt   time.Time     `db:"created_at"`
-		Hash        []byte        `db:"request_hash"`
-		Status      sql.NullInt64 `db:"status"`
-		ContentType string        `db:"content_type"`
-		Location    string        `db:"location"`
-		Body        []byte        `db:"body"`
+		Hash        []byte `db:"request_hash"`
+		Status      int    `db:"status"`
+		ContentType string `db:"content_type"`
+		Location    string `db:"location"`
+		Body        []byte `db:"body"`
 	}
 	err := sqlx.GetContext(ctx, q, &r, `
-		SELECT created_at, request_hash, status, content_type, location, body FROM idempotency_keys WHERE token_id = $1 AND key = $2`, token, key)
+		SELECT request_hash, status, content_type, location, body FROM idempotency_keys WHERE token_id = $1 AND key = $2`, token, key)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil, time.Time{}, ErrNotFound
+		return nil, nil, ErrNotFound
 	}
 	if err != nil {
-		return nil, nil, time.Time{}, fmt.Errorf("read idempotency key: %w", err)
+		return nil, nil, fmt.Errorf("read idempotency key: %w", err)
 	}
-	if !r.Status.Valid {
-		return r.Hash, nil, r.CreatedAt, nil
-	}
-	return r.Hash, &StoredAnswer{int(r.Status.Int64), r.ContentType, r.Location, r.Body}, r.CreatedAt, nil
-}
-
-func finishKey(ctx context.Context, db *sqlx.DB, token uuid.UUID, key string, a StoredAnswer) error {
-	_, err := db.ExecContext(ctx, `UPDATE idempotency_keys SET status = $3, content_type = $4, location = $5, body = $6 WHERE token_id = $1 AND key = $2`,
-		token, key, a.Status, a.ContentType, a.Location, a.Body)
-	return err
-}
-
-func forgetKey(ctx context.Context, db *sqlx.DB, token uuid.UUID, key string) error {
-	_, err := db.ExecContext(ctx, `DELETE FROM idempotency_keys WHERE token_id = $1 AND key = $2 AND status IS NULL`, token, key)
-	return err
+	return r.Hash, &StoredAnswer{r.Status, r.ContentType, r.Location, r.Body}, nil
 }
 
 func purgeKeys(ctx context.Context, db *sqlx.DB, before time.Time) error {

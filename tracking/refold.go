@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"emsd/courier"
-	"emsd/courier/audit"
 	"emsd/courier/vault"
 
 	"github.com/google/uuid"
@@ -22,10 +21,11 @@ import (
 // A Refolder computes anew what stored scans mean, after a table or a reader was mended or a clerk has decided about a
 // code. It asks nobody. What a person has decided about a delivery stays.
 type Refolder struct {
-	db    *sqlx.DB
+	on    courier.Handle
 	vault *vault.Vault
 	clock courier.Clock
 	log   *slog.Logger
+	size  int // of a chunk: one transaction
 
 	// Progress, when set, gets the number of deliveries looked at after each chunk, and of those in the scope.
 	Progress func(looked, total int)
@@ -33,7 +33,14 @@ type Refolder struct {
 
 // NewRefolder returns a Refolder.
 func NewRefolder(db *sqlx.DB, v *vault.Vault, clock courier.Clock, log *slog.Logger) *Refolder {
-	return &Refolder{db: db, vault: v, clock: clock, log: log}
+	return &Refolder{on: courier.HandleOf(db), vault: v, clock: clock, log: log, size: refoldChunk}
+}
+
+// On returns a Refolder for work on another handle: as a part of the transaction that is open there.
+func (f *Refolder) On(h courier.Handle) *Refolder {
+	bound := *f
+	bound.on = h
+	return &bound
 }
 
 // RefoldScope says which deliveries are looked at. All fields empty: all that have a waybill.
@@ -49,6 +56,7 @@ type RefoldReport struct {
 	Changed int
 	Skipped int // in other hands throughout: run it again
 	Bygone  int // left as they are: the scans that brought their status are dropped
+	Dark    int // texts that cannot be opened: what was read of them before counts
 	Kinds   map[string]int
 	// Examples are some deliveries of each kind of change.
 	Examples map[string][]uuid.UUID
@@ -62,14 +70,33 @@ func (r *RefoldReport) add(n *news, was stood) {
 		r.Changed++
 	}
 	for _, c := range changes {
-		if r.Kinds == nil {
-			r.Kinds, r.Examples = map[string]int{}, map[string][]uuid.UUID{}
-		}
-		r.Kinds[c]++
-		if len(r.Examples[c]) < mostExamples {
-			r.Examples[c] = append(r.Examples[c], n.delivery)
+		r.count(c, 1, n.delivery)
+	}
+}
+
+func (r *RefoldReport) count(kind string, n int, examples ...uuid.UUID) {
+	if r.Kinds == nil {
+		r.Kinds = map[string]int{}
+	}
+	if r.Examples == nil {
+		r.Examples = map[string][]uuid.UUID{}
+	}
+	r.Kinds[kind] += n
+	if all := append(r.Examples[kind], examples...); len(all) > 0 {
+		r.Examples[kind] = all[:min(len(all), mostExamples)]
+	}
+}
+
+// with is the report and that of a further chunk.
+func (r RefoldReport) with(chunk RefoldReport) RefoldReport {
+	sum := RefoldReport{Looked: r.Looked + chunk.Looked, Changed: r.Changed + chunk.Changed, Skipped: r.Skipped + chunk.Skipped,
+		Bygone: r.Bygone + chunk.Bygone, Dark: r.Dark + chunk.Dark}
+	for _, of := range []RefoldReport{r, chunk} {
+		for kind, n := range of.Kinds {
+			sum.count(kind, n, of.Examples[kind]...)
 		}
 	}
+	return sum
 }
 
 // Lines tells the report for people, the most frequent change first.
@@ -209,20 +236,21 @@ func (f *Refolder) Refold(ctx context.Context, scope RefoldScope, rule string, d
 	if err != nil {
 		return RefoldReport{}, err
 	}
-	return f.under(ctx, book, scope, cause{rule, true}, dryRun)
+	job := &refoldJob{Refolder: f, why: cause{rule, true}, dryRun: dryRun}
+	return job.run(ctx, book, scope)
 }
 
 // book is the rulebook of all times, as it would be with more decisions: traces may be kept longer than the poller looks back.
 func (f *Refolder) book(ctx context.Context, more ...Decision) (*Rulebook, error) {
-	decisions, err := readDecisions(ctx, f.db)
+	decisions, err := readDecisions(ctx, f.on.Q())
 	if err != nil {
 		return nil, err
 	}
-	policies, err := readPolicies(ctx, f.db, time.Time{})
+	policies, err := readPolicies(ctx, f.on.Q(), time.Time{})
 	if err != nil {
 		return nil, err
 	}
-	terms, err := readTerms(ctx, f.db)
+	terms, err := readTerms(ctx, f.on.Q())
 	if err != nil {
 		return nil, err
 	}
@@ -233,65 +261,66 @@ func (f *Refolder) book(ctx context.Context, more ...Decision) (*Rulebook, error
 	return book, nil
 }
 
-func (f *Refolder) under(ctx context.Context, book *Rulebook, scope RefoldScope, why cause, dryRun bool) (report RefoldReport, err error) {
-	plan, err := readPlan(ctx, f.db)
+// A refoldJob is one run of a Refolder.
+type refoldJob struct {
+	*Refolder
+	why    cause
+	dryRun bool
+	after  uuid.UUID // the last delivery of the chunks so far
+	report RefoldReport
+	save   func(ctx context.Context, tx *sqlx.Tx, after uuid.UUID, report RefoldReport) error // keeps both with each chunk; nil: nobody does
+
+	rules rules
+	total int
+}
+
+// run folds every delivery of the scope behind the job's last one anew.
+func (f *refoldJob) run(ctx context.Context, book *Rulebook, scope RefoldScope) (RefoldReport, error) {
+	plan, err := readPlan(ctx, f.on.Q())
 	if err != nil {
-		return report, err
+		return f.report, err
 	}
-	job := refoldJob{Refolder: f, rules: rules{book, plan}, why: why, dryRun: dryRun, report: &report}
+	f.rules = rules{book, plan}
 	if f.Progress != nil {
-		if job.total, err = refoldCount(ctx, f.db, scope); err != nil {
-			return report, err
+		if f.total, err = refoldCount(ctx, f.on.Q(), scope); err != nil {
+			return f.report, err
 		}
 	}
-	var after uuid.UUID
+	lost := f.report.Skipped // by who worked on it before: nobody knows which they are
 	var busy []uuid.UUID
 	for {
-		ids, err := refoldPage(ctx, f.db, scope, after, refoldPageSize)
+		ids, err := refoldPage(ctx, f.on.Q(), scope, f.after, refoldPageSize)
 		if err != nil {
-			return report, err
+			return f.report, err
 		}
 		if len(ids) == 0 {
 			break
 		}
-		after = ids[len(ids)-1]
-		left, err := job.chunks(ctx, ids, refoldChunk, false)
+		left, err := f.chunks(ctx, ids, f.size, false)
 		if err != nil {
-			return report, err
+			return f.report, err
 		}
 		busy = append(busy, left...)
 	}
 	for try := 0; len(busy) > 0 && try < refoldTries; try++ {
-		if busy, err = job.chunks(ctx, busy, 1, true); err != nil {
-			return report, err
+		if busy, err = f.chunks(ctx, busy, 1, true); err != nil {
+			return f.report, err
 		}
 	}
-	report.Skipped = len(busy)
-	if job.unreadable > 0 {
-		f.log.WarnContext(ctx, "texts of scans cannot be opened, what was read of them before counts", "count", job.unreadable)
+	f.report.Skipped = lost + len(busy)
+	if f.report.Dark > 0 {
+		f.log.WarnContext(ctx, "texts of scans cannot be opened, what was read of them before counts", "count", f.report.Dark)
 	}
-	if dryRun {
-		return report, nil
+	if f.dryRun {
+		return f.report, nil
 	}
-	return report, releaseKnown(ctx, f.db, book)
-}
-
-// A refoldJob is one run of a Refolder.
-type refoldJob struct {
-	*Refolder
-	rules  rules
-	why    cause
-	dryRun bool
-	total  int
-	report *RefoldReport
-
-	unreadable int // texts
+	return f.report, f.on.InTx(ctx, func(tx *sqlx.Tx) error { return releaseKnown(ctx, tx, book) })
 }
 
 // chunks folds deliveries anew, some in a transaction, and gives back those that somebody else has locked.
-func (f *refoldJob) chunks(ctx context.Context, ids []uuid.UUID, size int, wait bool) (busy []uuid.UUID, err error) {
+func (f *refoldJob) chunks(ctx context.Context, ids []uuid.UUID, size int, again bool) (busy []uuid.UUID, err error) {
 	for chunk := range slices.Chunk(ids, size) {
-		left, err := f.chunk(ctx, chunk, wait)
+		left, err := f.chunk(ctx, chunk, again)
 		if err != nil {
 			return nil, fmt.Errorf("refold %d deliveries from %s on: %w", len(chunk), chunk[0], err)
 		}
@@ -303,20 +332,57 @@ func (f *refoldJob) chunks(ctx context.Context, ids []uuid.UUID, size int, wait 
 	return busy, nil
 }
 
-// chunk folds some deliveries anew and gives back those that somebody else has locked.
-func (f *refoldJob) chunk(ctx context.Context, ids []uuid.UUID, wait bool) (busy []uuid.UUID, err error) {
-	now := f.clock.Now()
-	tx, err := f.db.BeginTxx(ctx, nil)
-	if err != nil {
-		return nil, err
+// How a chunk's transaction ends when nothing is to be written: a dry run, or somebody else has held a lock for too long.
+var (
+	errDryRun = errors.New("dry run")
+	errBusy   = errors.New("busy")
+)
+
+// chunk folds some deliveries anew and gives back those that somebody else has locked. Again is for those that were given
+// back before: they are waited for, and the job stays where it is.
+func (f *refoldJob) chunk(ctx context.Context, ids []uuid.UUID, again bool) (busy []uuid.UUID, err error) {
+	after, sum := f.after, f.report
+	if !again {
+		after = ids[len(ids)-1]
 	}
-	defer tx.Rollback() // after a commit it does nothing
-	all, err := lockStood(ctx, tx, ids, wait)
-	if isLockTimeout(err) {
+	err = f.on.InTx(ctx, func(tx *sqlx.Tx) (err error) {
+		var done RefoldReport
+		if busy, done, err = f.anew(ctx, tx, ids, again); err != nil {
+			return err
+		}
+		sum = f.report.with(done)
+		if again {
+			sum.Skipped -= len(ids) - len(busy)
+		} else {
+			sum.Skipped += len(busy)
+		}
+		if f.dryRun {
+			return errDryRun
+		}
+		if f.save != nil {
+			return f.save(ctx, tx, after, sum)
+		}
+		return nil
+	})
+	if err == errBusy {
 		return ids, nil
 	}
-	if err != nil {
+	if err != nil && err != errDryRun {
 		return nil, err
+	}
+	f.after, f.report = after, sum
+	return busy, nil
+}
+
+// anew is the work of a chunk: of those deliveries that nobody else has locked.
+func (f *refoldJob) anew(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID, wait bool) (busy []uuid.UUID, report RefoldReport, err error) {
+	now := f.clock.Now()
+	all, err := lockStood(ctx, tx, ids, wait)
+	if isLockTimeout(err) {
+		return nil, report, errBusy
+	}
+	if err != nil {
+		return nil, report, err
 	}
 	mine := ids[:0:0]
 	from := now
@@ -332,46 +398,45 @@ func (f *refoldJob) chunk(ctx context.Context, ids []uuid.UUID, wait bool) (busy
 		}
 	}
 	from = from.AddDate(0, -1, 0) // what is older than its order by more than that counts for nothing
-	reread, err := f.readTexts(ctx, tx, mine, from)
+	reread, dark, err := f.readTexts(ctx, tx, mine, from)
 	if err != nil {
-		return nil, err
+		return nil, report, err
 	}
+	report.Dark = dark
 	known, err := readKept(ctx, tx, texts(mine), from)
 	if err != nil {
-		return nil, err
+		return nil, report, err
 	}
 	var changed []news
 	for _, id := range mine {
-		if n, ok := f.one(all[id], known[id], reread, now); ok {
+		if n, ok := f.one(&report, all[id], known[id], reread, now); ok {
 			changed = append(changed, n)
 		}
 	}
 	if f.dryRun {
-		return busy, nil
+		return busy, report, nil
 	}
 	if err := reread.write(ctx, tx); err != nil {
-		return nil, err
+		return nil, report, err
 	}
 	if len(changed) > 0 {
-		if err := writeNews(ctx, tx, f.vault, changed, now); err != nil {
-			return nil, err
-		}
+		err = writeNews(ctx, tx, f.vault, changed, now)
 	}
-	return busy, tx.Commit()
+	return busy, report, err
 }
 
 // one folds a delivery anew and reports it; ok is false when nothing is to be written.
-func (f *refoldJob) one(was stood, known []kept, reread readings, now time.Time) (n news, ok bool) {
-	f.report.Looked++
+func (f *refoldJob) one(report *RefoldReport, was stood, known []kept, reread readings, now time.Time) (n news, ok bool) {
+	report.Looked++
 	if was.bygone(known) {
-		f.report.Bygone++
+		report.Bygone++
 		return n, false
 	}
 	for i := range known {
 		reread.apply(&known[i])
 	}
 	n = refold(was, known, f.rules, f.why, now)
-	f.report.add(&n, was)
+	report.add(&n, was)
 	return n, len(n.changes(was)) > 0
 }
 
@@ -404,44 +469,4 @@ func texts(ids []uuid.UUID) []string {
 		list[i] = id.String()
 	}
 	return list
-}
-
-// Decide records what a code means and applies it to the deliveries that have it: a dated row, never overwritten. With
-// dryRun it only tells what would change. The faults of a decision that cannot be read are courier.Faults.
-func (f *Refolder) Decide(ctx context.Context, d Decision, by, reason string, dryRun bool) (RefoldReport, error) {
-	if err := d.Check(); err != nil {
-		return RefoldReport{}, err
-	}
-	if strings.TrimSpace(reason) == "" {
-		return RefoldReport{}, courier.Faults{{Field: "reason", Code: "required", Detail: "请填写依据，例如邮政的答复和日期"}}
-	}
-	now, scope := f.clock.Now(), RefoldScope{Code: d.Code}
-	if dryRun {
-		book, err := f.book(ctx, d)
-		if err != nil {
-			return RefoldReport{}, err
-		}
-		return f.under(ctx, book, scope, cause{rule: "refold:decision"}, true)
-	}
-	var id int64
-	err := courier.InTx(ctx, f.db, func(tx *sqlx.Tx) (err error) {
-		if id, err = insertDecision(ctx, tx, RecordedDecision{Decision: d, At: now, By: by, Reason: reason}); err != nil {
-			return fmt.Errorf("record the decision about %s: %w", d.Code, err)
-		}
-		return audit.Append(ctx, tx, audit.Entry{At: now, Actor: by, Action: "code.decide", Object: d.Code,
-			Detail: map[string]string{"meaning": d.Meaning, "sentence": d.Sentence, "valid_from": d.ValidFrom.Format(time.RFC3339), "reason": reason}})
-	})
-	if err != nil {
-		return RefoldReport{}, err
-	}
-	f.log.InfoContext(ctx, "a code was decided", "code", d.Code, "meaning", d.Meaning, "decision", id)
-	book, err := f.book(ctx)
-	if err != nil {
-		return RefoldReport{}, err
-	}
-	report, err := f.under(ctx, book, scope, cause{rule: fmt.Sprintf("refold:decision-%d", id)}, false)
-	if err != nil {
-		return report, fmt.Errorf("decision %d is recorded and counts; fold what is stored anew with emsd refold: %w", id, err)
-	}
-	return report, nil
 }

@@ -2,6 +2,7 @@ package tracking
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"maps"
 	"slices"
@@ -60,12 +61,16 @@ type RecordedDecision struct {
 	Decision
 	At         time.Time
 	By, Reason string
+	Applied    *Progress // to what was stored before; nil: at once, by an emsd that did so
 }
 
 // Decisions lists every decision about a code, the newest first.
 func Decisions(ctx context.Context, q sqlx.QueryerContext) ([]RecordedDecision, error) {
 	rows, err := q.QueryxContext(ctx, `
-		SELECT id, code, name, meaning, sentence, valid_from, decided_at, decided_by, reason FROM code_decisions ORDER BY id DESC`)
+		SELECT d.id, d.code, d.name, d.meaning, d.sentence, d.valid_from, d.decided_at, d.decided_by, d.reason, f.decision_id IS NOT NULL, f.done_at,
+			coalesce(f.looked, 0), coalesce(f.changed, 0), coalesce(f.kinds, '{}'), coalesce(f.bygone, 0), coalesce(f.skipped, 0)
+		FROM code_decisions d LEFT JOIN decision_folds f ON f.decision_id = d.id
+		ORDER BY d.id DESC`)
 	if err != nil {
 		return nil, fmt.Errorf("read the decisions about codes: %w", err)
 	}
@@ -73,7 +78,16 @@ func Decisions(ctx context.Context, q sqlx.QueryerContext) ([]RecordedDecision, 
 	var list []RecordedDecision
 	for rows.Next() {
 		var d RecordedDecision
-		if err := rows.Scan(&d.ID, &d.Code, &d.Name, &d.Meaning, &d.Sentence, &d.ValidFrom, &d.At, &d.By, &d.Reason); err != nil {
+		var f foldRow
+		var folded bool
+		var done sql.NullTime
+		err := rows.Scan(&d.ID, &d.Code, &d.Name, &d.Meaning, &d.Sentence, &d.ValidFrom, &d.At, &d.By, &d.Reason, &folded, &done,
+			&f.Looked, &f.Changed, &f.Kinds, &f.Bygone, &f.Skipped)
+		if err == nil && folded {
+			d.Applied = &Progress{DoneAt: done.Time}
+			d.Applied.RefoldReport, err = f.report()
+		}
+		if err != nil {
 			return nil, fmt.Errorf("read the decisions about codes: %w", err)
 		}
 		list = append(list, d)
@@ -92,8 +106,8 @@ func insertDecision(ctx context.Context, tx *sqlx.Tx, d RecordedDecision) (id in
 }
 
 // releaseKnown takes codes out of quarantine that the rules know by now, for example after a release.
-func releaseKnown(ctx context.Context, db *sqlx.DB, b *Rulebook) error {
-	list, err := UnknownCodes(ctx, db)
+func releaseKnown(ctx context.Context, tx *sqlx.Tx, b *Rulebook) error {
+	list, err := UnknownCodes(ctx, tx)
 	if err != nil {
 		return err
 	}
@@ -106,7 +120,7 @@ func releaseKnown(ctx context.Context, db *sqlx.DB, b *Rulebook) error {
 	if len(known) == 0 {
 		return nil
 	}
-	if _, err := db.ExecContext(ctx, `DELETE FROM unknown_codes WHERE code = ANY($1::text[])`, pq.Array(known)); err != nil {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM unknown_codes WHERE code = ANY($1::text[])`, pq.Array(known)); err != nil {
 		return fmt.Errorf("release %d known codes: %w", len(known), err)
 	}
 	return nil

@@ -138,8 +138,8 @@ func kinds(text string) (list []courier.CaseKind) {
 }
 
 // readTexts opens the texts that say who received an envelope or until when it waits, and reads them as they are read
-// today. Only what differs from what is stored comes back.
-func (f *refoldJob) readTexts(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID, from time.Time) (readings, error) {
+// today. Only what differs from what is stored comes back, and how many cannot be opened.
+func (f *refoldJob) readTexts(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID, from time.Time) (changed readings, dark int, err error) {
 	rows, err := tx.QueryContext(ctx, `
 		SELECT delivery_id, op_at, op_code, org_code, text_print, desc_sealed, said_class, said_until, false
 		FROM scans WHERE delivery_id = ANY($1::uuid[]) AND op_code = ANY($2::text[]) AND op_at >= $3
@@ -148,23 +148,23 @@ func (f *refoldJob) readTexts(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID,
 		FROM retellings WHERE delivery_id = ANY($1::uuid[]) AND op_code = ANY($2::text[]) AND op_at >= $3`,
 		pq.Array(texts(ids)), pq.Array(toldCodes), from)
 	if err != nil {
-		return nil, fmt.Errorf("read the texts of scans: %w", err)
+		return nil, 0, fmt.Errorf("read the texts of scans: %w", err)
 	}
 	defer rows.Close()
-	changed := readings{}
+	changed = readings{}
 	for rows.Next() {
 		var k kept
 		var sealed []byte
 		var until sql.NullTime
 		if err := rows.Scan(&k.DeliveryID, &k.At, &k.Code, &k.OrgCode, &k.print, &sealed, &k.SaidClass, &until, &k.retold); err != nil {
-			return nil, fmt.Errorf("read the texts of scans: %w", err)
+			return nil, 0, fmt.Errorf("read the texts of scans: %w", err)
 		}
 		column := vault.ColumnScan
 		if k.retold {
 			column = vault.ColumnRetelling
 		}
 		if k.Desc, err = f.vault.Unseal(column, k.DeliveryID, sealed); err != nil {
-			f.unreadable++
+			dark++
 			continue
 		}
 		k.SaidUntil = dayOf(until)
@@ -173,7 +173,7 @@ func (f *refoldJob) readTexts(ctx context.Context, tx *sqlx.Tx, ids []uuid.UUID,
 			changed[keyOf(&k)] = reading{now.SaidClass, now.SaidUntil, k.retold}
 		}
 	}
-	return changed, rows.Err()
+	return changed, dark, rows.Err()
 }
 
 // toldCodes are the codes whose texts are read.

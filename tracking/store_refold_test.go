@@ -64,14 +64,14 @@ func TestADecisionMovesWhatHasTheCodeAndNothingElse(t *testing.T) {
 	}
 	f, d := newRefolder(db, hour(31)), Decision{Code: "Z9", Meaning: "attempt_failed", Sentence: "本次投递没有成功。", ValidFrom: hour(0)}
 	was := state(t, db)
-	dry, err := f.Decide(t.Context(), d, "a clerk", "邮政答复", true)
+	dry, err := f.Forecast(t.Context(), d, "邮政答复")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if now := state(t, db); now != was {
 		t.Fatal("a dry run has changed the database")
 	}
-	report, err := f.Decide(t.Context(), d, "a clerk", "邮政答复", false)
+	report, err := f.DecideNow(t.Context(), d, "a clerk", "邮政答复")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestADecisionCountsForTheNextTrace(t *testing.T) {
 	ems.show(numbers[0], trace...)
 	p := newTestPoller(t, db, ems, c, Options{})
 	pollRound(t, p)
-	if _, err := newRefolder(db, hour(31)).Decide(t.Context(), Decision{Code: "Z9", Meaning: "attempt_failed", ValidFrom: hour(0)}, "a clerk", "x", false); err != nil {
+	if _, err := newRefolder(db, hour(31)).DecideNow(t.Context(), Decision{Code: "Z9", Meaning: "attempt_failed", ValidFrom: hour(0)}, "a clerk", "x"); err != nil {
 		t.Fatal(err)
 	}
 	must(t, db, `UPDATE waybills SET next_poll_at = $1`, hour(31))
@@ -143,7 +143,7 @@ func TestI6_AFinalStatusIsRefoldedByANamedRuleOnly(t *testing.T) {
 	must(t, db, `UPDATE deliveries SET status = 'lost', seq = seq + 1 WHERE id = $1`, ids[1])
 	must(t, db, `INSERT INTO events (delivery_id, seq, type, at, data) SELECT id, seq, 'delivery.lost', $2, '{"rule": "declared_lost"}' FROM deliveries WHERE id = $1`, ids[1], hour(29))
 	f := newRefolder(db, hour(31))
-	if _, err := f.Decide(t.Context(), Decision{Code: "Z9", Meaning: "returning", ValidFrom: hour(0)}, "a clerk", "邮政答复", false); err != nil {
+	if _, err := f.DecideNow(t.Context(), Decision{Code: "Z9", Meaning: "returning", ValidFrom: hour(0)}, "a clerk", "邮政答复"); err != nil {
 		t.Fatal(err)
 	}
 	if s := text(t, db, `SELECT status FROM deliveries WHERE id = $1`, ids[0]); s != "returning" {
@@ -166,16 +166,16 @@ func TestABadDecisionIsRefusedWithItsField(t *testing.T) {
 		"sentence": {Code: "704/99", Meaning: "self", Sentence: "请致电13800000000。", ValidFrom: hour(0)}, "valid_from": {Code: "Z9", Meaning: "held"},
 		"name": {Code: "Z9", Name: strings.Repeat("长", 101), Meaning: "held", ValidFrom: hour(0)},
 	} {
-		_, err := f.Decide(t.Context(), d, "a clerk", "x", false)
+		_, err := f.DecideNow(t.Context(), d, "a clerk", "x")
 		faults, _ := errors.AsType[courier.Faults](err)
 		if len(faults) != 1 || faults[0].Field != field || faults[0].Detail == "" {
 			t.Errorf("%+v: %v, want a fault of %s", d, err, field)
 		}
 	}
-	if _, err := f.Decide(t.Context(), Decision{Code: "704/99", Meaning: "held", ValidFrom: hour(0)}, "a clerk", "x", false); err == nil {
+	if _, err := f.DecideNow(t.Context(), Decision{Code: "704/99", Meaning: "held", ValidFrom: hour(0)}, "a clerk", "x"); err == nil {
 		t.Error("a recipient class held is taken")
 	}
-	if _, err := f.Decide(t.Context(), Decision{Code: "Z9", Meaning: "held", ValidFrom: hour(0)}, "a clerk", " ", false); err == nil {
+	if _, err := f.DecideNow(t.Context(), Decision{Code: "Z9", Meaning: "held", ValidFrom: hour(0)}, "a clerk", " "); err == nil {
 		t.Error("a decision without a reason is taken")
 	}
 	if n := count(t, db, `SELECT count(*) FROM code_decisions`); n != 0 {
@@ -189,7 +189,7 @@ func TestADecisionAboutLaterScansLeavesTheCodeInQuarantine(t *testing.T) {
 	polled(t, db, 1, scanAt(3, "203"), scanAt(24, "Z9"))
 	must(t, db, `INSERT INTO unknown_codes (code, name, seen, first_at, last_at, example_delivery, example_at) VALUES ('704', '', 1, now(), now(), gen_random_uuid(), $1)`, hour(24))
 	f := newRefolder(db, hour(31))
-	if r, err := f.Decide(t.Context(), Decision{Code: "Z9", Meaning: "held", ValidFrom: hour(25)}, "a clerk", "x", false); err != nil || r.Changed != 0 {
+	if r, err := f.DecideNow(t.Context(), Decision{Code: "Z9", Meaning: "held", ValidFrom: hour(25)}, "a clerk", "x"); err != nil || r.Changed != 0 {
 		t.Fatalf("%v, %v", r.Kinds, err)
 	}
 	if s := text(t, db, `SELECT string_agg(code, ' ') FROM unknown_codes`) + text(t, db, `SELECT status FROM deliveries`); s != "Z9accepted" {
@@ -332,7 +332,7 @@ func TestWhatOthersHoldIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := newRefolder(db, hour(31))
-	report, err := f.Decide(t.Context(), Decision{Code: "Z9", Meaning: "attempt_failed", ValidFrom: hour(0)}, "a clerk", "x", false)
+	report, err := f.DecideNow(t.Context(), Decision{Code: "Z9", Meaning: "attempt_failed", ValidFrom: hour(0)}, "a clerk", "x")
 	if err != nil || report.Changed != 2 || report.Skipped != 1 {
 		t.Fatalf("changed %d, skipped %d, %v; want 2 and the one that is held throughout", report.Changed, report.Skipped, err)
 	}

@@ -266,6 +266,7 @@ func (a *app) makeSchedule() {
 	s.add("stall", spec.Stall, a.stall)
 	s.add("journeys", spec.Journeys, a.journeys.Round, courier.WakePublished)
 	s.add("tallies", spec.Tallies, a.tallies.Round, courier.WakePublished)
+	s.add("refold", spec.Refold, a.refolder().Round, courier.WakeCodes)
 	s.add("uploads", spec.Uploads, a.uploads.Round, courier.WakeUploads)
 	s.add("purge", spec.Purge, a.purge)
 	s.add("signatures", spec.Signature, a.registrations.Round)

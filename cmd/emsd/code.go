@@ -30,7 +30,11 @@ func (codeListCmd) Run(e *world) error {
 			return err
 		}
 		for _, d := range decisions {
-			fmt.Fprintf(e.out, "decided  %-12s %-20s from %s  by %s, %s: %s\n", d.Code, d.Meaning, shortTime(d.ValidFrom), d.By, shortTime(d.At), d.Reason)
+			applied := ""
+			if d.Applied != nil && d.Applied.DoneAt.IsZero() {
+				applied = fmt.Sprintf("  (being applied: %d looked at, %d changed)", d.Applied.Looked, d.Applied.Changed)
+			}
+			fmt.Fprintf(e.out, "decided  %-12s %-20s from %s  by %s, %s: %s%s\n", d.Code, d.Meaning, shortTime(d.ValidFrom), d.By, shortTime(d.At), d.Reason, applied)
 		}
 		if len(unknown)+len(decisions) == 0 {
 			fmt.Fprintln(e.out, "no unknown code, no decision")
@@ -64,7 +68,11 @@ func (c codeDecideCmd) Run(e *world) error {
 	return withApp(e, func(a *app) error {
 		f := a.refolder()
 		stop := watchRefold(e, f)
-		report, err := f.Decide(e.ctx, d, operator(), c.Reason, c.DryRun)
+		decide := func() (tracking.RefoldReport, error) { return f.DecideNow(e.ctx, d, operator(), c.Reason) }
+		if c.DryRun {
+			decide = func() (tracking.RefoldReport, error) { return f.Forecast(e.ctx, d, c.Reason) }
+		}
+		report, err := decide()
 		stop()
 		if err != nil {
 			return err

@@ -200,6 +200,7 @@ type Schedule struct {
 	Stall     string `env:"STALL" envDefault:"*/10 * * * *"`
 	Journeys  string `env:"JOURNEYS" envDefault:"@every 1m"`
 	Tallies   string `env:"TALLIES" envDefault:"@every 1m"`
+	Refold    string `env:"REFOLD" envDefault:"@every 1m"`
 	Uploads   string `env:"UPLOADS" envDefault:"@every 30s"`
 	Signature string `env:"SIGNATURES" envDefault:"40 9 * * *"`
 	Purge     string `env:"PURGE" envDefault:"15 3 * * *"`
@@ -466,7 +467,7 @@ func readTemplates(text string) (map[string]string, error) {
 func (s Schedule) specs() map[string]string {
 	return map[string]string{
 		"order": s.Order, "numbers": s.Numbers, "reconcile": s.Reconcile, "cancel": s.Cancel, "label": s.Label, "poll": s.Poll,
-		"publish": s.Publish, "send": s.Send, "webhooks": s.Webhooks, "resolve": s.Resolve, "replies": s.Replies, "inbox": s.Inbox, "keys": s.Keys, "audit": s.Audit, "fees": s.Fees, "intervene": s.Intervene, "stall": s.Stall, "journeys": s.Journeys, "tallies": s.Tallies, "uploads": s.Uploads, "purge": s.Purge, "signatures": s.Signature,
+		"publish": s.Publish, "send": s.Send, "webhooks": s.Webhooks, "resolve": s.Resolve, "replies": s.Replies, "inbox": s.Inbox, "keys": s.Keys, "audit": s.Audit, "fees": s.Fees, "intervene": s.Intervene, "stall": s.Stall, "journeys": s.Journeys, "tallies": s.Tallies, "refold": s.Refold, "uploads": s.Uploads, "purge": s.Purge, "signatures": s.Signature,
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"emsd/courier/emssim"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // A code that nobody knows: counted, decided by a clerk, applied, and what EMS said about it can be read with a reason.
@@ -46,14 +48,21 @@ func TestAnUnknownCodeIsDecidedByAClerk(t *testing.T) {
 		t.Errorf("a dry run answers %v and leaves %s with %d unknown codes", dry, d.status(id), len(codes()))
 	}
 	delete(decision, "dry_run")
-	made := d.must(http.StatusOK, "POST", "/v1/codes/decisions", decision, "Idempotency-Key", "once")
-	again := d.must(http.StatusOK, "POST", "/v1/codes/decisions", decision, "Idempotency-Key", "once")
-	if made["deliveries_changed"] != 1.0 || again["deliveries_changed"] != 1.0 || d.status(id) != "attempt_failed" || len(codes()) != 0 {
-		t.Errorf("the decision answers %v, then %v, and leaves %s with %d unknown codes", made, again, d.status(id), len(codes()))
+	made := d.must(http.StatusAccepted, "POST", "/v1/codes/decisions", decision, "Idempotency-Key", "once")
+	again := d.must(http.StatusAccepted, "POST", "/v1/codes/decisions", decision, "Idempotency-Key", "once")
+	if diff := cmp.Diff(made, again); diff != "" || made["decided_by"] != "test clerk" {
+		t.Errorf("the decision answers %v; again\n%s", made, diff)
 	}
-	list, _ := d.call("read", "GET", "/v1/codes/decisions", nil).in(t)["decisions"].([]any)
-	if len(list) != 1 || list[0].(map[string]any)["decided_by"] != "test clerk" {
-		t.Errorf("decisions %v", list)
+	applied := func() map[string]any {
+		list, _ := d.call("read", "GET", "/v1/codes/decisions", nil).in(t)["decisions"].([]any)
+		if len(list) != 1 || list[0].(map[string]any)["id"] != made["id"] {
+			t.Fatalf("decisions %v, want the one that was made, %v", list, made)
+		}
+		return list[0].(map[string]any)["applied"].(map[string]any)
+	}
+	until(t, 15*time.Second, "applied", func() bool { return applied()["done_at"] != nil })
+	if applied()["deliveries_changed"] != 1.0 || d.status(id) != "attempt_failed" || len(codes()) != 0 {
+		t.Errorf("the decision is applied as %v, and leaves %s with %d unknown codes", applied(), d.status(id), len(codes()))
 	}
 	if c := caseOf(d.view(id), "unknown_code"); len(c) != 0 && c["closed_at"] == nil {
 		t.Errorf("the case is still open: %v", c)

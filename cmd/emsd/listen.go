@@ -23,7 +23,7 @@ func listen(ctx context.Context, dsn string, s *scheduler, feedGrew *broadcast, 
 		}
 	})
 	defer l.Close()
-	for _, channel := range []string{courier.WakeOrders, courier.WakeEvents, courier.WakePublished, courier.WakeMessages, courier.WakePolls, courier.WakeWebhooks, courier.WakeInbox, courier.WakeUploads} {
+	for _, channel := range []string{courier.WakeOrders, courier.WakeEvents, courier.WakePublished, courier.WakeMessages, courier.WakePolls, courier.WakeWebhooks, courier.WakeInbox, courier.WakeUploads, courier.WakeCodes} {
 		if err := l.Listen(channel); err != nil {
 			log.Warn("a notification channel is not listened to, its work waits for the schedule", "channel", channel, "error", err)
 		}

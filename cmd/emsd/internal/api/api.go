@@ -38,8 +38,8 @@ type API struct {
 	db      *sqlx.DB // the feed is read as it stands
 	clock   courier.Clock
 	feed    Feed
-	codes   Codes
-	vault   *vault.Vault // opens answers of EMS that are kept as evidence
+	codes   *tracking.Refolder // records what codes of EMS's mean
+	vault   *vault.Vault       // opens answers of EMS that are kept as evidence
 	hooks   *webhook.Service
 	log     *slog.Logger
 
@@ -101,7 +101,7 @@ type Scans interface {
 
 // New returns the API. What is registered here is described in openapi.yaml, with its scopes.
 func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, clock courier.Clock, feed Feed,
-	codes Codes, v *vault.Vault, opts Options, log *slog.Logger) *API {
+	codes *tracking.Refolder, v *vault.Vault, opts Options, log *slog.Logger) *API {
 	a := &API{service: service, labels: labels, scans: scans, db: db, clock: clock, feed: feed, codes: codes, vault: v, hooks: opts.Webhooks, limit: newLimiter(opts.Rate, opts.Burst),
 		hook: opts.Hook, replies: opts.Replies, messages: opts.Messages, refusals: opts.Refusals, calls: opts.Calls, tracking: opts.TrackingURL, log: log, mux: http.NewServeMux()}
 	if a.hook == nil {
@@ -149,7 +149,7 @@ func New(service *courier.Service, labels Labels, scans Scans, db *sqlx.DB, cloc
 	// clerks: codes of EMS's that nobody knows, and what was decided about them
 	handle("GET /v1/codes/unknown", web.MaxBody, a.unknownCodes, scopeRead, scopeClerk)
 	handle("GET /v1/codes/decisions", web.MaxBody, a.decisions, scopeRead, scopeClerk)
-	handle("POST /v1/codes/decisions", web.MaxBody, a.once(a.decide), scopeClerk)
+	handle("POST /v1/codes/decisions", web.MaxBody, a.whole((*API).decide, nil), scopeClerk)
 	// clerks: how well it went, and what has stood still for how long
 	handle("GET /v1/statistics", web.MaxBody, a.statistics, scopeRead, scopeClerk)
 	handle("GET /v1/statistics/ageing", web.MaxBody, a.ageing, scopeRead, scopeClerk)

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"net/http"
 	"strings"
 	"time"
@@ -13,11 +12,6 @@ import (
 
 	"github.com/jmoiron/sqlx"
 )
-
-// Codes records what codes of EMS's mean and applies it.
-type Codes interface {
-	Decide(ctx context.Context, d tracking.Decision, by, reason string, dryRun bool) (tracking.RefoldReport, error)
-}
 
 type unknownCodeView struct {
 	Code      string `json:"code"`
@@ -55,6 +49,39 @@ type decisionView struct {
 	DecidedAt string `json:"decided_at"`
 	DecidedBy string `json:"decided_by"`
 	Reason    string `json:"reason"`
+
+	Applied *appliedView `json:"applied,omitempty"` // to what was stored before
+}
+
+type appliedView struct {
+	DoneAt string `json:"done_at,omitempty"` // none: under way
+	foldView
+}
+
+// foldView is what came, or would come, of folding deliveries anew.
+type foldView struct {
+	Looked  int            `json:"deliveries_looked_at"`
+	Changed int            `json:"deliveries_changed"`
+	Kinds   map[string]int `json:"changes"`
+	Skipped int            `json:"deliveries_skipped"`
+	Bygone  int            `json:"deliveries_without_scans"`
+}
+
+func viewFold(r tracking.RefoldReport) foldView {
+	v := foldView{r.Looked, r.Changed, r.Kinds, r.Skipped, r.Bygone}
+	if v.Kinds == nil {
+		v.Kinds = map[string]int{}
+	}
+	return v
+}
+
+func viewDecision(d tracking.RecordedDecision) decisionView {
+	v := decisionView{ID: d.ID, Code: d.Code, Name: d.Name, Meaning: d.Meaning, Sentence: d.Sentence, ValidFrom: timeText(d.ValidFrom),
+		DecidedAt: timeText(d.At), DecidedBy: d.By, Reason: d.Reason}
+	if d.Applied != nil {
+		v.Applied = &appliedView{timeText(d.Applied.DoneAt), viewFold(d.Applied.RefoldReport)}
+	}
+	return v
 }
 
 // decisions answers what was decided about codes, the newest first.
@@ -65,7 +92,7 @@ func (a *API) decisions(w http.ResponseWriter, r *http.Request, t courier.Token)
 	}
 	out := []decisionView{}
 	for _, d := range list {
-		out = append(out, decisionView{d.ID, d.Code, d.Name, d.Meaning, d.Sentence, timeText(d.ValidFrom), timeText(d.At), d.By, d.Reason})
+		out = append(out, viewDecision(d))
 	}
 	web.WriteJSON(w, http.StatusOK, "application/json", struct {
 		Decisions []decisionView `json:"decisions"`
@@ -76,7 +103,7 @@ func (a *API) decisions(w http.ResponseWriter, r *http.Request, t courier.Token)
 // firstScan is before every scan that EMS can still tell of.
 var firstScan = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// decide records what a code means. With dry_run it only tells what would change.
+// decide records what a code means; a round applies it to what is stored. With dry_run it only tells what would change.
 func (a *API) decide(w http.ResponseWriter, r *http.Request, t courier.Token) error {
 	var in struct {
 		Code      string    `json:"code" need:"请填写代码"`
@@ -94,18 +121,22 @@ func (a *API) decide(w http.ResponseWriter, r *http.Request, t courier.Token) er
 		in.ValidFrom = firstScan
 	}
 	d := tracking.Decision{Code: strings.TrimSpace(in.Code), Name: in.Name, Meaning: strings.TrimSpace(in.Meaning), Sentence: in.Sentence, ValidFrom: in.ValidFrom}
-	report, err := a.codes.Decide(r.Context(), d, t.Name, in.Reason, in.DryRun)
+	if in.DryRun {
+		report, err := a.codes.Forecast(r.Context(), d, in.Reason)
+		if err != nil {
+			return err
+		}
+		web.WriteJSON(w, http.StatusOK, "application/json", struct {
+			foldView
+			DryRun bool `json:"dry_run"`
+		}{viewFold(report), true})
+		return nil
+	}
+	made, err := a.codes.Decide(r.Context(), d, t.Name, in.Reason)
 	if err != nil {
 		return err
 	}
-	web.WriteJSON(w, http.StatusOK, "application/json", struct {
-		Looked  int            `json:"deliveries_looked_at"`
-		Changed int            `json:"deliveries_changed"`
-		Kinds   map[string]int `json:"changes"`
-		Skipped int            `json:"deliveries_skipped"`
-		Bygone  int            `json:"deliveries_without_scans"`
-		DryRun  bool           `json:"dry_run"`
-	}{report.Looked, report.Changed, report.Kinds, report.Skipped, report.Bygone, in.DryRun})
+	web.WriteJSON(w, http.StatusAccepted, "application/json", viewDecision(made))
 	return nil
 }
 

@@ -84,7 +84,7 @@ func (a *API) whole(do act, check precondition) handler {
 // within is the API whose services write into the transaction of s.
 func (a *API) within(s *courier.Service) *API {
 	bound, h := *a, s.Handle()
-	bound.service, bound.hooks, bound.refusals, bound.calls = s, a.hooks.On(h), a.refusals.On(h), a.calls.On(h)
+	bound.service, bound.hooks, bound.refusals, bound.calls, bound.codes = s, a.hooks.On(h), a.refusals.On(h), a.calls.On(h), a.codes.On(h)
 	return &bound
 }
 
@@ -100,29 +100,4 @@ func (a *API) perform(do act, check precondition, match string, rec *answer, r *
 	}
 	web.WriteProblem(rec, r, a.log, err)
 	return nil
-}
-
-// replay gives an answer again.
-func (a *answer) replay(s *courier.StoredAnswer) {
-	a.header.Set("Content-Type", s.ContentType)
-	a.header.Set("Cache-Control", "no-store")
-	a.header.Set("Idempotency-Replayed", "true")
-	if s.Location != "" {
-		a.header.Set("Location", s.Location)
-	}
-	a.status = s.Status
-	a.body.Write(s.Body)
-}
-
-func (a *answer) stored() courier.StoredAnswer {
-	return courier.StoredAnswer{Status: a.status, ContentType: a.header.Get("Content-Type"), Location: a.header.Get("Location"), Body: a.body.Bytes()}
-}
-
-// send gives the answer to the caller; one who is gone finds it under the key.
-func (a *answer) send(w http.ResponseWriter) {
-	for name, values := range a.header {
-		w.Header()[name] = values
-	}
-	w.WriteHeader(a.status)
-	w.Write(a.body.Bytes())
 }

@@ -36,6 +36,7 @@ func (d *desk) deeds() []deed {
 		{"wrong person", "/v1/deliveries/" + wrong.String() + "/wrong-person", map[string]any{"reason": "机主来电"}, "do_not_send.add"},
 		{"do not send", "/v1/do-not-send", refusal, "do_not_send.add"},
 		{"lift", "/v1/do-not-send/lift", refusal, "do_not_send.lift"},
+		{"code decision", "/v1/codes/decisions", map[string]any{"code": "Z9", "meaning": "held", "reason": "邮政答复"}, "code.decide"},
 	}
 }
 
