@@ -74,15 +74,7 @@ func TestADecisionIsAppliedFromWhereItStopped(t *testing.T) {
 func TestADecisionIsAppliedToWhatOthersHeld(t *testing.T) {
 	t.Parallel()
 	db := dbtest.Open(t)
-	ids := polled(t, db, 3, scanAt(3, "203"), scanAt(20, "702"), scanAt(24, "Z9"))
-	tx, err := db.Beginx()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tx.Rollback()
-	if _, err := tx.Exec(`SELECT 1 FROM deliveries WHERE id = $1 FOR UPDATE`, ids[1]); err != nil {
-		t.Fatal(err)
-	}
+	letGo := oneOfThreeHeld(t, db)
 	f := newRefolder(db, hour(31))
 	if _, err := f.Decide(t.Context(), Decision{Code: "Z9", Meaning: "attempt_failed", ValidFrom: hour(0)}, "a clerk", "x"); err != nil {
 		t.Fatal(err)
@@ -93,7 +85,7 @@ func TestADecisionIsAppliedToWhatOthersHeld(t *testing.T) {
 	if p := appliedTo(t, db); !p.DoneAt.IsZero() || p.Changed != 2 {
 		t.Fatalf("with one held throughout: %+v", p)
 	}
-	tx.Rollback()
+	letGo()
 	if err := newRefolder(db, hour(31).Add(foldAgain)).Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
