@@ -3,6 +3,7 @@ package console
 import (
 	"strconv"
 
+	"emsd/courier"
 	"emsd/courier/audit"
 	"emsd/courier/staff"
 )
@@ -52,4 +53,27 @@ func (c *Console) auditVerify(v *visit) error {
 		return err
 	}
 	return c.auditWith(v, audit.Filter{Limit: auditPageSize}, &report)
+}
+
+// auditFields name what an entry of the chain says beside who did what to what.
+var auditFields = map[string]string{
+	"reason": "原因", "why": "原因", "note": "说明", "text": "说明", "source": "来源", "address": "来源地址", "name": "名称", "role": "角色", "station": "受理点", "from": "从", "to": "到",
+	"kind": "类别", "number": "编号", "waybill_no": "运单号", "transaction_no": "交易号", "amount_fen": "金额（分）", "rows": "行数", "lines": "行数", "line": "行", "bad_rows": "问题行",
+	"recipients": "收件人信息", "status": "状态", "rule": "规定", "scopes": "权限", "outcome": "结果", "result": "结果", "method": "方式", "shelf": "架位", "who": "领取人", "id_document": "查验证件",
+	"count": "件数", "month": "月份", "minutes": "分钟", "nth": "第几次", "permit_no": "证件编号", "proposed_by": "提出人", "valid_from": "生效", "meaning": "含义", "gateway": "短信网关",
+}
+
+// auditValue shows a value by its word where it has one.
+func auditValue(field, value string) string {
+	switch field {
+	case "role":
+		return known(roleWords, staff.Role(value))
+	case "source":
+		return known(refusalWords, value)
+	case "recipients":
+		return known(map[string]string{"masked": "遮盖", "clear": "不遮盖"}, value)
+	case "status":
+		return known(statusWords, courier.Status(value))
+	}
+	return value
 }

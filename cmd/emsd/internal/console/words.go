@@ -59,6 +59,8 @@ var words = template.FuncMap{
 	},
 	"policyValue":   func(value string) string { return known(policyWords, value) },
 	"auditAction":   func(action string) string { return known(auditWords, action) },
+	"auditField":    func(name string) string { return known(auditFields, name) },
+	"auditValue":    auditValue,
 	"refusalSource": func(source string) string { return known(refusalWords, source) },
 	"weekday": func(t time.Time) string {
 		return "周" + string([]rune("日一二三四五六")[t.In(beijing).Weekday()])
