@@ -194,13 +194,16 @@ func TestEveryCallNeedsOneOfItsScopes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			keptByNobody(t, route.Pattern, r)
 			problem(t, r, http.StatusUnauthorized, "unauthorized")
 		}
 		for _, scope := range []string{"permits", "payments", "read", "clerk", "admin"} {
 			if slices.Contains(route.Scopes, scope) || scope == "admin" {
 				if method == http.MethodGet && !strings.Contains(to, "{id}") {
 					taken++
-					if r := d.call(scope, method, to, nil); r.status == http.StatusUnauthorized || r.status == http.StatusForbidden {
+					r := d.call(scope, method, to, nil)
+					keptByNobody(t, route.Pattern, r)
+					if r.status == http.StatusUnauthorized || r.status == http.StatusForbidden {
 						t.Errorf("%s with %s: %s", route.Pattern, scope, r)
 					}
 				}
@@ -208,6 +211,7 @@ func TestEveryCallNeedsOneOfItsScopes(t *testing.T) {
 			}
 			refused++
 			r := d.call(scope, method, path.Replace(to), "{}")
+			keptByNobody(t, route.Pattern, r)
 			problem(t, r, http.StatusForbidden, "scope_missing")
 			if text := string(r.body); strings.Contains(text, "欧") || strings.Contains(text, "A1101022026000001") {
 				t.Errorf("%s with %s tells of the delivery: %s", route.Pattern, scope, text)
@@ -225,6 +229,16 @@ func TestEveryCallNeedsOneOfItsScopes(t *testing.T) {
 			if text := string(d.call(scope, "GET", call, nil).body); !strings.Contains(text, "欧**") || strings.Contains(text, "欧阳") || strings.Contains(text, "13900010001") || strings.Contains(text, "试验胡同") {
 				t.Errorf("%s with %s is not masked: %s", call, scope, text)
 			}
+		}
+	}
+}
+
+// keptByNobody holds for every answer of the API: no cache keeps it, no browser takes it for something else or loads anything for it.
+func keptByNobody(t *testing.T, what string, r reply) {
+	t.Helper()
+	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"} {
+		if got := r.header.Get(name); got != want {
+			t.Errorf("%s answers with %s %q, want %q", what, name, got, want)
 		}
 	}
 }

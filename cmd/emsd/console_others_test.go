@@ -69,7 +69,7 @@ func aims(w *estate) map[string]aim {
 		"GET /console/imports": none, "POST /console/imports": none, "GET /console/imports/template.xlsx": none, "GET /console/imports/{id}": on("upload"),
 		"POST /console/imports/{id}/load": on("upload"), "POST /console/imports/{id}/discard": on("upload"), "POST /console/imports/{id}/bad-rows.xlsx": on("upload"),
 		"GET /console/settings/webhooks/{id}": on("webhook"), "POST /console/settings/webhooks/{id}": on("webhook", "name", "x", "url", "http://127.0.0.1/"),
-		"POST /console/settings/webhooks/{id}/replay": on("webhook", "what", "failed"), "POST /console/settings/tokens/{id}/revoke": on("token"),
+		"POST /console/settings/webhooks/{id}/replay": on("webhook", "what", "failed"), "POST /console/settings/tokens/{id}/revoke": on("token"), "POST /console/settings/tokens/{id}/rotate": on("token"),
 		"GET /console/settings/stations/edit": none, "GET /console/settings/tariffs/new": none, "GET /console/settings/policies/change": {query: "?id=" + w.policy}, "GET /console/audit": none, "POST /console/audit/verify": none,
 		"POST /console/settings/stations/edit": {fields: []string{"code", w.station, "name", "改名", "kind", "booked_window"}}, "POST /console/settings/tariffs/preview": none,
 		"POST /console/settings/tariffs":          {fields: []string{"zone", "北京", "provinces", "北京市", "from", "2099-01-01", "first_g", "500", "first_yuan", "12", "step_g", "500", "step_yuan", "2"}},
@@ -317,6 +317,9 @@ func TestNobodyReachesWhatIsAnothersOnAnyRoute(t *testing.T) {
 	if len(table) != len(routes) {
 		t.Errorf("aims has %d routes, the console %d", len(table), len(routes))
 	}
+	if t.Failed() {
+		return
+	}
 	before := w.state(t)
 	for _, name := range slices.Sorted(maps.Keys(w.people)) {
 		for _, route := range routes {
@@ -355,6 +358,7 @@ func (w *estate) mustNotReach(t *testing.T, name string, route console.Route, a 
 		want = a.foreign
 	}
 	r := w.try(w.people[name], route.Pattern, a, thing)
+	checkHeaders(t, route.Pattern+" by "+name, r.header)
 	if want != 0 && r.status != want || want == 0 && r.status >= 400 {
 		t.Errorf("%s by %s for the %s: %d, want %d", route.Pattern, name, thing, r.status, want)
 	}
@@ -402,7 +406,9 @@ func (w *estate) othersInForms(t *testing.T) {
 // control goes every route as somebody who may: were a thing not there, all refusals above would prove nothing.
 func (w *estate) control(t *testing.T, routes []console.Route, table map[string]aim) {
 	t.Helper()
-	last := func(p string) bool { return strings.HasSuffix(p, "/delete") || strings.HasSuffix(p, "/discard") }
+	last := func(p string) bool {
+		return strings.HasSuffix(p, "/delete") || strings.HasSuffix(p, "/discard") || strings.HasSuffix(p, "/revoke")
+	}
 	slices.SortStableFunc(routes, func(a, b console.Route) int {
 		switch x, y := last(a.Pattern), last(b.Pattern); {
 		case x == y:

@@ -18,6 +18,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 	"github.com/google/uuid"
+	"pgregory.net/rapid"
 )
 
 // page is the path of a delivery's page.
@@ -330,6 +331,39 @@ func TestTheDigitsOfOneEnvelopeOpenNoOther(t *testing.T) {
 	if r := stranger.send("GET", d.residentPath(mine), nil, as...); !strings.Contains(string(r.body), "等待交给 EMS") {
 		t.Errorf("the cookie opens nothing at all, so that this test proves nothing: %s", r)
 	}
+}
+
+func TestNothingThatAResidentSendsIsAnErrorOfOurs(t *testing.T) {
+	t.Parallel()
+	d := start(t, setup{})
+	path := d.residentPath(id(d.accept(permit(84))))
+	v := d.visitor()
+	v.sees(path, "0001")
+	c := &clerk{t: t, base: d.public, client: v.client}
+	values := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"", "0001", "-1", "%", "'", hostile, "\x00", "\xff", "zh", "en", "zh-CN,en;q=0.5", strings.Repeat("京", 2000)}))
+	paths := rapid.SampledFrom([]string{path, path + "/again", path + "/not-received", path + "/wrong", path + "/../x", "/t/" + strings.Repeat("A", 43), "/t/%00", "/t/%ff", "/t/", "/robots.txt", "/",
+		"/sms/aliyun/receipts/x", "/sms/x/replies/" + receiptSecret, "/ems/push"})
+	rapid.Check(t, func(rt *rapid.T) {
+		form := url.Values{}
+		for _, name := range rapid.SliceOfN(rapid.SampledFrom([]string{"digits", "lang", "notice", "x"}), 0, 4).Draw(rt, "fields") {
+			form.Add(name, values.Draw(rt, name))
+		}
+		method, to := rapid.SampledFrom([]string{"GET", "POST", "HEAD", "PUT"}).Draw(rt, "method"), paths.Draw(rt, "path")
+		if method == "GET" || method == "HEAD" {
+			to, form = to+"?"+form.Encode(), nil
+		}
+		extra := []string{"Cookie", "emsd_t=" + url.QueryEscape(values.Draw(rt, "cookie"))}
+		if rapid.Bool().Draw(rt, "opened") {
+			extra = nil
+		}
+		r := c.send(method, to, form, extra...)
+		if r.status >= 500 {
+			rt.Fatalf("%s %s %v: %s", method, to, form, r)
+		}
+		if len(r.body) > 30_000 {
+			rt.Fatalf("%s %s: %d bytes", method, to, len(r.body))
+		}
+	})
 }
 
 func TestAPageEndsSomeTimeAfterTheDelivery(t *testing.T) {

@@ -189,6 +189,9 @@ type handler func(w http.ResponseWriter, r *http.Request, t courier.Token) error
 // guard lets a call through when its token is valid and has one of the scopes; admin may do everything.
 func (a *API) guard(h handler, scopes []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'") // for who opens an address in a browser
 		t, err := a.authenticate(r, scopes)
 		if err == nil {
 			err = a.limit.allow(w, t)

@@ -126,7 +126,7 @@ var measurements = []measurement{
 	{"feed", []string{"F1"}, "reading the feed", (*bench).measureFeed},
 	{"receipts", []string{"R1"}, "answering receipts that are pushed", (*bench).measureReceipts},
 	{"webhooks", []string{"W1"}, "webhooks while some subscribers hang", (*bench).measureWebhooks},
-	{"console", []string{"C1"}, "the console's pages", (*bench).measureConsole},
+	{"console", []string{"C1", "C2"}, "the console's and the residents' pages", (*bench).measureConsole},
 	{"snapshot", []string{"P6"}, "polling while an old snapshot is held", (*bench).measureSnapshot},
 	{"young", []string{"P6"}, "polling tables that were never analyzed", (*bench).measureYoung},
 	{"claim", []string{"P5"}, "claiming from tables that grow", (*bench).measureClaims},

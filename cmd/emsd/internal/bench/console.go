@@ -26,7 +26,7 @@ import (
 // pageLooks is how often each page is asked for; the first look, which fills what is kept in memory, is one of them.
 const pageLooks = 300
 
-// measureConsole gives C1: how long the console's pages take with few deliveries and with very many.
+// measureConsole gives C1 and C2: how long the console's and the residents' pages take with few deliveries and with very many.
 func (b *bench) measureConsole(ctx context.Context) error {
 	for _, n := range []int{10, b.Sizes.Active} {
 		err := b.within(ctx, func(db *sqlx.DB, _ string) error { return b.console(ctx, db, n) })
@@ -60,10 +60,10 @@ func (b *bench) console(ctx context.Context, db *sqlx.DB, n int) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range []struct {
-		name string
-		ask  func(i int) error
-	}{
+	if err := b.residents(n, residents, v, clock, some); err != nil {
+		return err
+	}
+	return b.timePages("C1", "console", n, []timed{
 		{"Today", func(int) error { return lookAt(clerk, srv.URL+"/console/", nil) }},
 		{"queue", func(int) error { return lookAt(clerk, srv.URL+"/console/queue", nil) }},
 		{"queue of a status", func(int) error { return lookAt(clerk, srv.URL+"/console/queue?status=held", nil) }},
@@ -76,7 +76,18 @@ func (b *bench) console(ctx context.Context, db *sqlx.DB, n int) error {
 		{"delivery", func(i int) error {
 			return lookAt(clerk, srv.URL+"/console/deliveries/"+some[i%len(some)].ID.String(), nil)
 		}},
-	} {
+	})
+}
+
+// A timed page is asked for again and again.
+type timed struct {
+	name string
+	ask  func(i int) error
+}
+
+// timePages adds two rows for each page, as seen by face.
+func (b *bench) timePages(id, face string, n int, pages []timed) error {
+	for _, p := range pages {
 		took := make([]float64, pageLooks)
 		for i := range took {
 			began := time.Now()
@@ -85,16 +96,48 @@ func (b *bench) console(ctx context.Context, db *sqlx.DB, n int) error {
 			}
 			took[i] = float64(time.Since(began).Microseconds()) / 1000
 		}
-		b.say("console: %s with %s deliveries: median %.1f ms, 99th %.1f ms", p.name, count(n), median(took), percentile(took, 99))
+		b.say("%s: %s with %s deliveries: median %.1f ms, 99th %.1f ms", face, p.name, count(n), median(took), percentile(took, 99))
 		what := fmt.Sprintf("page %s, %s deliveries, ", p.name, count(n))
-		middle := against("C1", what+"median", "ms", []float64{median(took)}, nil)
+		middle := against(id, what+"median", "ms", []float64{median(took)}, nil)
 		if n > 10 {
 			middle = middle.below(50, 20)
 		}
-		b.report.add(middle, against("C1", what+"99th percentile", "ms", []float64{percentile(took, 99)}, nil))
+		b.report.add(middle, against(id, what+"99th percentile", "ms", []float64{percentile(took, 99)}, nil))
 	}
 	return nil
 }
+
+// residents gives C2: the form for the digits, and the page of who has given them.
+func (b *bench) residents(n int, pages *resident.Pages, v *vault.Vault, clock courier.Clock, some []pageRow) error {
+	srv := httptest.NewServer(resident.New(resident.Config{}, pages, nil, nil, nil, nil, clock, quiet))
+	defer srv.Close()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return err
+	}
+	stranger, holder := &http.Client{}, &http.Client{Jar: jar}
+	var paths []string
+	for _, d := range some[:min(len(some), opened)] {
+		path := srv.URL + "/t/" + resident.NewTokens(v).Of(d.ID)
+		if err := lookAt(holder, path, url.Values{"digits": {"0001"}}); err != nil {
+			return fmt.Errorf("open a resident's page: %w", err)
+		}
+		paths = append(paths, path)
+	}
+	look := func(who *http.Client, form bool) func(i int) error {
+		return func(i int) error {
+			text, err := load(who, paths[i%len(paths)], nil)
+			if err == nil && strings.Contains(text, `id="digits"`) != form {
+				err = fmt.Errorf("the form for the digits: %t, want %t", !form, form)
+			}
+			return err
+		}
+	}
+	return b.timePages("C2", "residents", n, []timed{{"digits of a resident", look(stranger, true)}, {"resident's page", look(holder, false)}})
+}
+
+// opened is how many residents' pages are opened, with all of which the looks are spread.
+const opened = 50
 
 // signIn gives the browser of a supervisor.
 func signIn(ctx context.Context, people *staff.Staff, address string) (*http.Client, error) {
@@ -115,25 +158,31 @@ func signIn(ctx context.Context, people *staff.Staff, address string) (*http.Cli
 
 // lookAt asks for a page, by POST with a form, and follows where it leads.
 func lookAt(clerk *http.Client, address string, form url.Values) error {
+	_, err := load(clerk, address, form)
+	return err
+}
+
+// load gives the page, too.
+func load(clerk *http.Client, address string, form url.Values) (string, error) {
 	method, body := http.MethodGet, ""
 	if form != nil {
 		method, body = http.MethodPost, form.Encode()
 	}
 	req, err := http.NewRequest(method, address, strings.NewReader(body))
 	if err != nil {
-		return err
+		return "", err
 	}
 	if form != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	resp, err := clerk.Do(req)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err == nil && (resp.StatusCode != http.StatusOK || strings.Contains(string(text), `id="password"`)) {
 		err = fmt.Errorf("%s answers %s", address, resp.Status)
 	}
-	return err
+	return string(text), err
 }
