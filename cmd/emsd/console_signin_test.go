@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -165,4 +166,32 @@ func TestAnotherSitesFormIsRefused(t *testing.T) {
 		checkHeaders(t, "a refusal", r.header)
 	}
 	c.page("/console/", "今日")
+}
+
+// TestACookieIsForTLSOnlyWhereTheBrowserSpeaksIt: at the daemon itself or at a proxy that is named; and scripts and other sites never have it.
+func TestACookieIsForTLSOnlyWhereTheBrowserSpeaksIt(t *testing.T) {
+	t.Parallel()
+	d := start(t, setup{env: []string{withoutFactor, "EMSD_TRUSTED_PROXIES=127.0.0.0/8"}})
+	u, password := d.newUser(staff.Auditor, "")
+	page := d.residentPath(id(d.accept(permit(85))))
+	for _, proto := range []string{"http", "https"} {
+		name := map[string]string{"http": "emsd_console", "https": "__Host-emsd"}[proto]
+		for _, given := range []struct {
+			want http.Cookie
+			got  reply
+		}{
+			{http.Cookie{Name: name, Path: "/", SameSite: http.SameSiteLaxMode}, d.stranger().send("POST", "/console/sign-in", url.Values{"name": {u.Name}, "password": {password}}, "X-Forwarded-Proto", proto)},
+			{http.Cookie{Name: "emsd_t", Path: page, SameSite: http.SameSiteStrictMode}, (&clerk{t: t, base: d.public, client: d.visitor().client}).send("POST", page, url.Values{"digits": {"0001"}},
+				"X-Forwarded-Proto", proto)},
+		} {
+			want, r := given.want, given.got
+			cookies := (&http.Response{Header: r.header}).Cookies()
+			if r.status != http.StatusSeeOther || len(cookies) != 1 {
+				t.Fatalf("%s over %s: %d cookies: %s", want.Name, proto, len(cookies), r)
+			}
+			if c := cookies[0]; c.Name != want.Name || c.Path != want.Path || c.SameSite != want.SameSite || !c.HttpOnly || c.Secure != (proto == "https") {
+				t.Errorf("over %s the cookie is %s", proto, c)
+			}
+		}
+	}
 }
