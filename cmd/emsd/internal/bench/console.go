@@ -52,7 +52,7 @@ func (b *bench) console(ctx context.Context, db *sqlx.DB, n int) error {
 	clock := clockFrom(businessNow)
 	people := staff.New(db, v, clock, staff.Options{SecondFactor: staff.NobodyMust})
 	service, timeline, history := courier.New(db, v, clock, courier.Options{}), tracking.NewReader(db), tracking.NewHistory(db, clock, tracking.HistoryOptions{})
-	residents := resident.NewPages(resident.PageConfig{Days: 90}, v, resident.NewTries(db), service, timeline, history, notify.NewRefusals(db, v), clock, quiet)
+	residents := resident.NewPages(resident.PageConfig{Days: 365}, v, resident.NewTries(db), service, timeline, history, notify.NewRefusals(db, v), clock, quiet)
 	srv := httptest.NewServer(console.New(console.Parts{Staff: people, Service: service, Timeline: timeline, Hints: tracking.NewHints(db), History: history,
 		Residents: residents, Messages: notify.NewReader(db), Clock: clock, Log: quiet}))
 	defer srv.Close()
