@@ -24,6 +24,7 @@ type Gateways struct {
 
 	mu     sync.Mutex
 	stops  map[stopKey]time.Time   // wall
+	silent map[string]time.Time    // by gateway: until when nothing is begun, for what it is given may be lost (wall)
 	told   map[[2]string]time.Time // by gateway and code: until when an operator is not told again (wall)
 	misses map[string]int          // by gateway: requests in a row that it did not answer; those while it is stopped do not count
 }
@@ -46,7 +47,7 @@ func NewGateways(list ...Gateway) (*Gateways, error) {
 		}
 		names[g.Name()] = true
 	}
-	return &Gateways{list: list, stops: make(map[stopKey]time.Time), told: make(map[[2]string]time.Time), misses: make(map[string]int)}, nil
+	return &Gateways{list: list, stops: make(map[stopKey]time.Time), silent: make(map[string]time.Time), told: make(map[[2]string]time.Time), misses: make(map[string]int)}, nil
 }
 
 // find gives the gateway of an attempt; nil when it is configured no more.
@@ -151,11 +152,18 @@ func (g *Gateways) news(gateway, code string, wall, until time.Time) bool {
 	return true
 }
 
-// open reports whether a gateway takes a text now.
-func (g *Gateways) open(gateway string, text Milestone, wall time.Time) bool {
+// hush keeps what was chosen for a gateway from being begun until a wall time. One that refuses needs none: it loses nothing.
+func (g *Gateways) hush(gateway string, until time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return !g.stoppedUntil(gateway, text).After(wall)
+	g.silent[gateway] = until
+}
+
+// hushed reports whether nothing is to be begun at a gateway now.
+func (g *Gateways) hushed(gateway string, wall time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.silent[gateway].After(wall)
 }
 
 // stopped reports whether anything of a gateway is stopped.
@@ -199,6 +207,7 @@ func (g *Gateways) missed(gateway string, limit int, wall time.Time, pause, most
 		return false
 	}
 	g.stops[k] = wall.Add(min(pause<<min(n, 16), most))
+	g.silent[gateway] = g.stops[k]
 	return true
 }
 

@@ -214,6 +214,9 @@ func (r *sendRound) stop(j *sendJob, e *SendError, wall time.Time) {
 			"gateway", key.gateway, "delivery", j.DeliveryID.String(), "code", e.Code, "message", e.Message)
 		return
 	}
+	if e.Class == Unknown {
+		r.gateways.hush(key.gateway, wall.Add(r.opts.StopFor))
+	}
 	if !r.gateways.stop(key, wall, wall.Add(r.opts.StopFor)) {
 		return
 	}

@@ -416,17 +416,17 @@ func (r *sendRound) post(ctx context.Context, jobs []*sendJob, begun time.Time) 
 }
 
 // postOne makes a request when its turn comes. It begins none when ctx has ended, half the lease is over, or the gateway has
-// shown meanwhile that it takes none: such a message is decided about anew.
+// shown meanwhile that messages may be lost there: such a message is decided about anew.
 func (r *sendRound) postOne(ctx context.Context, j *sendJob, begun time.Time) reply {
 	back := reply{err: &SendError{Class: Unsent, Code: codeNotBegun, Clerk: "尚未交给短信网关，重新决定"}, handedBack: true, local: true}
-	if !r.gateways.open(j.gateway.Name(), j.text, r.clock.Wall()) {
+	if r.gateways.hushed(j.gateway.Name(), r.clock.Wall()) {
 		return back
 	}
 	late := r.limiter.Wait(ctx) // an error is the end of ctx
 	r.slots <- struct{}{}
 	defer func() { <-r.slots }()
 	wall := r.clock.Wall()
-	if late != nil || ctx.Err() != nil || wall.Sub(begun) > r.opts.Lease/2 || !r.gateways.open(j.gateway.Name(), j.text, wall) {
+	if late != nil || ctx.Err() != nil || wall.Sub(begun) > r.opts.Lease/2 || r.gateways.hushed(j.gateway.Name(), wall) {
 		return back
 	}
 	p := r.send(ctx, j)

