@@ -283,6 +283,26 @@ func (s *intakeScene) copyDelivery(id uuid.UUID, column, expr string) error {
 	return err
 }
 
+func TestI3_NotEvenSQLMakesASecondLiveDeliveryOrWaybill(t *testing.T) {
+	t.Parallel()
+	s := newIntake(t, Options{})
+	r := s.accept(permit(1), permit(2))
+	one, two := r[0].Delivery.ID, r[1].Delivery.ID
+	if _, err := s.db.Exec(`UPDATE deliveries SET payment_method = 'collect', status = 'ordering', order_no = 'RP1', waybill_no = '1200000001417', reconcile_at = now() WHERE id = $1`, one); err != nil {
+		t.Fatal(err)
+	}
+	for constraint, statement := range map[string]string{
+		"i3_one_live_delivery": `INSERT INTO deliveries SELECT (jsonb_populate_record(d, jsonb_build_object('id', gen_random_uuid(), 'application_no', 'SQ9'))).* FROM deliveries d WHERE id = $1`,
+		"i3_one_order_no":      `UPDATE deliveries SET order_no = 'RP1' WHERE id = $1`,
+		"i3_one_waybill_no":    `UPDATE deliveries SET waybill_no = '1200000001417' WHERE id = $1`,
+	} {
+		_, err := s.db.Exec(statement, two)
+		if e, ok := errors.AsType[*pq.Error](err); !ok || e.Constraint != constraint {
+			t.Errorf("%s\n gives %v, want constraint %s", statement, err, constraint)
+		}
+	}
+}
+
 func TestI2_NotEvenSQLOrdersWhatIsNotPaid(t *testing.T) {
 	t.Parallel()
 	s := newIntake(t, Options{})
