@@ -19,7 +19,7 @@ func TestADeliveryIsShownWholeAndUnmaskedForAWhile(t *testing.T) {
 	c := d.clerk(staff.BackOffice, "")
 	path := "/console/deliveries/" + delivery
 	name := "欧阳测试" + string(rune('一'+1))
-	page := c.page(path, "待交寄", "欧**", "139****0001", "申请人选择寄递", "收到 ", "微信", "向邮政下单：邮政已确认", "申请人看到的", "已安排寄递，等待交给 EMS", "下次查询邮政")
+	page := c.page(path, "待交寄", "西城区示例派出所", "欧**", "139****0001", "申请人选择寄递", "收到 ", "微信", "向邮政下单：邮政已确认", "申请人看到的", "已安排寄递，等待交给 EMS", "下次查询邮政")
 	for _, secret := range []string{name, "13900010001", idNumber(1), "试验胡同2号院"} {
 		if strings.Contains(page, secret) {
 			t.Errorf("the masked page shows %s", secret)

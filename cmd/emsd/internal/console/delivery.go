@@ -57,6 +57,11 @@ func (c *Console) delivery(v *visit) error {
 	if p.View, err = c.Service.Get(v.Context(), id); err != nil {
 		return err
 	}
+	station, err := c.Service.StationByCode(v.Context(), p.StationCode)
+	if err != nil {
+		return err
+	}
+	p.StationName = station.Name
 	steps, err := c.Timeline.Timeline(v.Context(), id)
 	if err != nil {
 		return err
