@@ -56,7 +56,11 @@ type month struct {
 	deeds     []deed
 	rng       *rand.Rand
 	steps     int
-	again     int // further rounds of messages in a step, as what is refused wakes the sender at once
+	again     int    // further rounds of messages in a step, as what is refused wakes the sender at once
+	each      func() // done at the end of each step, if anything
+	days      int    // that pass
+	minutes   int    // after each day's intake that pass one by one
+	rarely    bool   // the other rounds run each day instead of each hour
 }
 
 // monthStart is a Monday; the month has a change of month in it, and thereby of partitions.
@@ -127,7 +131,7 @@ func newMonth(t *testing.T, seed uint64) *month {
 // newCalmMonth is a month in which only that goes wrong which the simulators' settings say.
 func newCalmMonth(t *testing.T, seed uint64, e emssim.Config, s smssim.Config, env ...string) *month {
 	t.Helper()
-	return &month{byID: map[uuid.UUID]*envelope{}, byOrder: map[string]*envelope{}, rng: rand.New(rand.NewPCG(seed, 0)),
+	return &month{days: monthDays, minutes: 30, byID: map[uuid.UUID]*envelope{}, byOrder: map[string]*envelope{}, rng: rand.New(rand.NewPCG(seed, 0)),
 		stepped: newStepped(t, monthStart, e, s, append([]string{"EMSD_NUMBERS_LOW=300", "EMSD_NUMBERS_REFILL=900"}, env...)...)}
 }
 
@@ -282,7 +286,7 @@ func (m *month) live() {
 	const days = 5 // of intake
 	share := (len(m.envelopes) + days - 1) / days
 	var hourly, daily time.Time
-	for now := monthStart; now.Before(monthStart.AddDate(0, 0, monthDays)); now = now.Add(m.next(now)) {
+	for now := monthStart; now.Before(monthStart.AddDate(0, 0, m.days)); now = now.Add(m.next(now)) {
 		m.clock.set(now)
 		m.steps++
 		if day := int(now.Sub(monthStart).Hours()) / 24; now.Sub(daily) >= 24*time.Hour {
@@ -310,19 +314,24 @@ func (m *month) live() {
 			m.clock.set(m.clock.now().Add(20 * time.Second))
 			m.round("send", "resolve")
 		}
+		if m.each != nil {
+			m.each()
+		}
 		if now.Sub(hourly) >= time.Hour {
-			hourly = now
 			m.clerk()
-			m.round(m.seldom()...)
+			if !m.rarely || hourly.YearDay() != now.YearDay() {
+				m.round(m.seldom()...)
+			}
+			hourly = now
 			m.direct()
 		}
 	}
 }
 
-// order lets half an hour pass minute by minute, for orders and what goes wrong with them are a matter of minutes; it gives
+// order lets half an hour, unless m says otherwise, pass minute by minute, for orders and what goes wrong with them are a matter of minutes; it gives
 // the time then.
 func (m *month) order(now time.Time) time.Time {
-	for range 30 {
+	for range m.minutes {
 		m.clerk()
 		m.round("numbers", "order", "reconcile", "cancel")
 		now = now.Add(time.Minute)
