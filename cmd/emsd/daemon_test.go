@@ -22,19 +22,25 @@ import (
 	"emsd/notify/smssim"
 )
 
-// emsd builds the program once.
-var emsd = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "emsd-test-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "emsd")
-	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", path, ".").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("go build: %w: %s", err, out)
-	}
-	return path, nil
-})
+// emsd builds the program once, in emsdDir.
+var (
+	emsd = sync.OnceValues(func() (string, error) {
+		var err error
+		if emsdDir, err = os.MkdirTemp("", "emsd-test-"); err != nil {
+			return "", err
+		}
+		path := filepath.Join(emsdDir, "emsd")
+		out, err := exec.Command("go", "build", "-buildvcs=false", "-o", path, ".").CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("go build: %w: %s", err, out)
+		}
+		return path, nil
+	})
+	emsdDir string
+)
+
+// removeEmsd is for when all tests are done.
+func removeEmsd() error { return os.RemoveAll(emsdDir) }
 
 // serve starts the real process with an environment and waits until it is ready, or has ended.
 func serve(t *testing.T, env []string) (*exec.Cmd, chan error) {

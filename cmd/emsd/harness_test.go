@@ -29,7 +29,7 @@ import (
 	"emsd/notify/smssim"
 )
 
-func TestMain(m *testing.M) { dbtest.Main(m, everyPageWasLookedAt, closeBrowser) }
+func TestMain(m *testing.M) { dbtest.Main(m, everyPageWasLookedAt, closeBrowser, removeEmsd) }
 
 // setup says what a daemon under test differs in; the zero value is a daemon on the real clock.
 type setup struct {
