@@ -55,6 +55,7 @@ type Sizes struct {
 	DueSeconds  float64 // over which waybills become due
 	IdleSeconds float64 // that an idle daemon is watched
 	Active      int     // envelopes on their way
+	Known       int     // deliveries behind the calls and pages that are timed
 	PlanSeconds float64 // that their plan is watched
 	PlanTick    float64 // seconds between rounds then
 	OldRows     int     // of a month that is dropped
@@ -74,7 +75,7 @@ func Full() Sizes {
 	return Sizes{Rounds: 3, Polls: 60_000, Orders: 20_000, Snapshot: 200_000, Pairs: 2, Young: 10_000, Starts: 10,
 		Rows: []int{10_000, 1_000_000, 5_000_000}, Claims: 50, Due: 100_000, Crowd: 1024,
 		Crowds: []int{64, 256, 1024}, SlowSeconds: 6, DueSeconds: 15, IdleSeconds: 20,
-		Active: 1_000_000, PlanSeconds: 60, PlanTick: 10, OldRows: 1_000_000, Million: 1_000_000, Permits: 20_000, Payments: 400,
+		Active: 1_000_000, Known: 1_000_000, PlanSeconds: 60, PlanTick: 10, OldRows: 1_000_000, Million: 1_000_000, Permits: 20_000, Payments: 400,
 		Messages: 20_000, NewsSeconds: 15, Feed: 100_000, HookSeconds: 15, ReceiptSeconds: 10}
 }
 
@@ -83,7 +84,7 @@ func Quick() Sizes {
 	return Sizes{Rounds: 3, Polls: 8_000, Orders: 3_000, Snapshot: 12_000, Pairs: 1, Young: 4_000, Starts: 2,
 		Rows: []int{10_000, 100_000}, Claims: 30, Due: 10_000, Crowd: 1024,
 		Crowds: []int{64, 1024}, SlowSeconds: 2, DueSeconds: 3, IdleSeconds: 4,
-		Active: 100_000, PlanSeconds: 6, PlanTick: 1, OldRows: 50_000, Permits: 2_000, Payments: 50,
+		Active: 100_000, Known: 100_000, PlanSeconds: 6, PlanTick: 1, OldRows: 50_000, Permits: 2_000, Payments: 50,
 		Messages: 4_000, NewsSeconds: 3, Feed: 20_000, HookSeconds: 2, ReceiptSeconds: 2}
 }
 

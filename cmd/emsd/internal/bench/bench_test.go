@@ -26,7 +26,7 @@ const session = "-c random_page_cost=1.1 -c TimeZone=UTC"
 
 // tiny measures everything, and little of it.
 var tiny = Sizes{Rounds: 1, Polls: 600, Orders: 600, Snapshot: 600, Pairs: 1, Young: 600, Starts: 1, Rows: []int{600, 6000}, Claims: 3, Due: 600,
-	Crowd: 128, Crowds: []int{64}, SlowSeconds: 1, DueSeconds: 0.5, Active: 20_000, PlanSeconds: 1.5, PlanTick: 0.2, OldRows: 600, Million: 600, Permits: 600, Payments: 5,
+	Crowd: 128, Crowds: []int{64}, SlowSeconds: 1, DueSeconds: 0.5, Active: 20_000, Known: 600, PlanSeconds: 1.5, PlanTick: 0.2, OldRows: 600, Million: 600, Permits: 600, Payments: 5,
 	Messages: 400, NewsSeconds: 0.2, Feed: 2000, HookSeconds: 0.2, ReceiptSeconds: 0.2}
 
 func TestEveryMeasurementRuns(t *testing.T) {

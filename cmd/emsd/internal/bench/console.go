@@ -28,7 +28,7 @@ const pageLooks = 300
 
 // measureConsole gives C1 and C2: how long the console's and the residents' pages take with few deliveries and with very many.
 func (b *bench) measureConsole(ctx context.Context) error {
-	for _, n := range []int{10, b.Sizes.Active} {
+	for _, n := range []int{10, b.Sizes.Known} {
 		err := b.within(ctx, func(db *sqlx.DB, _ string) error { return b.console(ctx, db, n) })
 		if err != nil {
 			return err

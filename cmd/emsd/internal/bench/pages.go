@@ -20,7 +20,7 @@ const young = 10
 
 // measurePages asks the API one question after the other, of few deliveries and of very many.
 func (b *bench) measurePages(ctx context.Context) error {
-	for _, n := range []int{young, b.Sizes.Active} {
+	for _, n := range []int{young, b.Sizes.Known} {
 		err := b.within(ctx, func(db *sqlx.DB, _ string) error {
 			if err := seedIntake(ctx, db, businessNow); err != nil {
 				return err
