@@ -61,13 +61,17 @@ type reply struct {
 // call makes one signed request. Its error is a *notify.SendError of class Unsent or Unknown.
 func (c *Client) call(ctx context.Context, action string, params map[string]string) (reply, error) {
 	r := newRequest(c.host, action, apiVersion, c.cfg.Wall().UTC().Format(dateForm), c.cfg.Nonce(), params, c.cfg.InQuery)
-	r.headers["authorization"] = r.authorization(c.cfg.AccessKeyID, c.cfg.AccessKeySecret)
-	delete(r.headers, "host") // net/http sends it
+	headers := http.Header{"Authorization": {r.authorization(c.cfg.AccessKeyID, c.cfg.AccessKeySecret)}}
+	for _, h := range r.headers {
+		if h.name != "host" { // net/http sends it
+			headers[wireNames[h.name]] = []string{h.value}
+		}
+	}
 	address := c.cfg.URL
 	if r.query != "" {
 		address += "?" + r.query
 	}
-	a, err := c.post.Post(ctx, address, r.headers, r.body)
+	a, err := c.post.Post(ctx, address, headers, r.body)
 	if err != nil {
 		return reply{}, err
 	}

@@ -49,7 +49,7 @@ func (c *Client) Standing(ctx context.Context) (notify.Standing, error) {
 	for _, d := range r.SignIspRegisterDetailList {
 		carrier := notify.Carrier{Name: post.Scrub(d.OperatorCode), State: stateOf(carrierStates, d.RegisterStatus)}
 		for _, reason := range d.RegisterStatusReasons {
-			if codeForm.MatchString(reason.ReasonCode) {
+			if isCode(reason.ReasonCode) {
 				carrier.Reasons = append(carrier.Reasons, reason.ReasonCode)
 			}
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"regexp"
 	"strings"
 
 	"emsd/notify"
@@ -83,15 +82,25 @@ type answer struct {
 	} `json:"SmsSendDetailDTOs"`
 }
 
-// codeForm is what a code may look like; anything else is no answer of this gateway, and goes into no log.
-var codeForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]{0,79}$`)
+// isCode reports whether a text looks like a code: a letter, then up to 79 letters, digits, dots, dashes and underscores. Anything
+// else is no answer of this gateway, and goes into no log. Every answer is asked, so it is no regular expression.
+func isCode(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && (i == 0 || (c < '0' || c > '9') && c != '.' && c != '-' && c != '_') {
+			return false
+		}
+	}
+	return 0 < len(s) && len(s) <= 80
+}
 
 func readAnswer(body []byte) (answer, error) {
 	var a answer
 	if err := json.Unmarshal(body, &a); err != nil {
 		return answer{}, errors.New("not JSON of the known form")
 	}
-	if !codeForm.MatchString(a.Code) {
+	if !isCode(a.Code) {
 		return answer{}, errors.New("no code")
 	}
 	return a, nil

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 )
@@ -13,32 +14,41 @@ const (
 	algorithm = "ACS3-HMAC-SHA256"
 	formType  = "application/x-www-form-urlencoded"
 	dateForm  = "2006-01-02T15:04:05Z"
+
+	contentHash = "x-acs-content-sha256"
 )
 
 // A request is what is signed: everything that the vendor looks at, byte for byte.
 type request struct {
 	method  string
-	query   string            // canonical
-	headers map[string]string // lower-case names: host, content-type and x-acs-…, all of them
+	query   string   // canonical
+	headers []header // host, content-type and x-acs-…, all of them, by name
 	body    []byte
 }
 
+// A header is one of those that are signed; its name is in lower case.
+type header struct{ name, value string }
+
+// wireNames are the names of the signed headers as net/http writes them, made once instead of for each request.
+var wireNames = func() map[string]string {
+	names := make(map[string]string)
+	for _, name := range []string{"content-type", "x-acs-action", contentHash, "x-acs-date", "x-acs-signature-nonce", "x-acs-version"} {
+		names[name] = http.CanonicalHeaderKey(name)
+	}
+	return names
+}()
+
 // newRequest prepares a call. date is UTC; with params in the body, the form and its type are signed.
 func newRequest(host, action, version, date, nonce string, params map[string]string, inQuery bool) request {
-	r := request{method: "POST", headers: map[string]string{
-		"host":                  host,
-		"x-acs-action":          action,
-		"x-acs-version":         version,
-		"x-acs-date":            date,
-		"x-acs-signature-nonce": nonce,
-	}}
+	r := request{method: "POST", headers: make([]header, 0, 8)} // one more than here: the signature joins them
 	if inQuery {
-		r.query = encode(params, "%20")
+		r.query = string(encode(params, "%20"))
 	} else {
-		r.body = []byte(encode(params, "+"))
-		r.headers["content-type"] = formType
+		r.body = encode(params, "+")
+		r.headers = append(r.headers, header{"content-type", formType})
 	}
-	r.headers["x-acs-content-sha256"] = hexHash(r.body)
+	r.headers = append(r.headers, header{"host", host}, header{"x-acs-action", action}, header{contentHash, hexHash(r.body)}, header{"x-acs-date", date},
+		header{"x-acs-signature-nonce", nonce}, header{"x-acs-version", version})
 	return r
 }
 
@@ -46,31 +56,33 @@ func newRequest(host, action, version, date, nonce string, params map[string]str
 // lower-case and of which all are signed (A.5). The client signs by the same steps; notify/sigcheck holds them against the
 // vendor's.
 func Authorization(keyID, secret string, headers, params map[string]string) string {
-	return request{method: "POST", query: encode(params, "%20"), headers: headers}.authorization(keyID, secret)
+	r := request{method: "POST", query: string(encode(params, "%20"))}
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		r.headers = append(r.headers, header{name, headers[name]})
+	}
+	return r.authorization(keyID, secret)
 }
 
 // canonical is the request as both sides hash it, and the names of the headers as they are told. The path is "/" for every
 // RPC call, wherever a proxy or a simulator mounts the gateway.
-func (r request) canonical() (text, signed string) {
-	names := slices.Sorted(maps.Keys(r.headers))
-	signed = strings.Join(names, ";")
-	var b strings.Builder
-	b.Grow(512 + len(r.query))
-	b.WriteString(r.method)
-	b.WriteString("\n/\n")
-	b.WriteString(r.query)
-	b.WriteByte('\n')
-	for _, name := range names {
-		b.WriteString(name)
-		b.WriteByte(':')
-		b.WriteString(strings.TrimSpace(r.headers[name]))
-		b.WriteByte('\n')
+func (r request) canonical() (text []byte, signed string) {
+	var names strings.Builder
+	names.Grow(160)
+	b := make([]byte, 0, 512+len(r.query))
+	b = append(append(append(append(b, r.method...), "\n/\n"...), r.query...), '\n')
+	hash := ""
+	for i, h := range r.headers {
+		if i > 0 {
+			names.WriteByte(';')
+		}
+		names.WriteString(h.name)
+		b = append(append(append(append(b, h.name...), ':'), strings.TrimSpace(h.value)...), '\n')
+		if h.name == contentHash {
+			hash = h.value
+		}
 	}
-	b.WriteByte('\n')
-	b.WriteString(signed)
-	b.WriteByte('\n')
-	b.WriteString(r.headers["x-acs-content-sha256"])
-	return b.String(), signed
+	signed = names.String()
+	return append(append(append(append(b, '\n'), signed...), '\n'), hash...), signed
 }
 
 // authorization is the header of that name.
@@ -79,9 +91,9 @@ func (r request) authorization(keyID, secret string) string {
 	return algorithm + " Credential=" + keyID + ",SignedHeaders=" + signed + ",Signature=" + sign(text, secret)
 }
 
-func sign(canonical, secret string) string {
+func sign(canonical []byte, secret string) string {
 	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte(algorithm + "\n" + hexHash([]byte(canonical))))
+	mac.Write([]byte(algorithm + "\n" + hexHash(canonical)))
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
@@ -91,31 +103,31 @@ func hexHash(b []byte) string {
 }
 
 // encode joins parameters sorted by name, percent-encoded by RFC 3986. A space is %20 in a query and + in a form.
-func encode(params map[string]string, space string) string {
-	var b strings.Builder
-	b.Grow(512)
+func encode(params map[string]string, space string) []byte {
+	b := make([]byte, 0, 512)
 	for i, name := range slices.Sorted(maps.Keys(params)) {
 		if i > 0 {
-			b.WriteByte('&')
+			b = append(b, '&')
 		}
-		escape(&b, name, space)
-		b.WriteByte('=')
-		escape(&b, params[name], space)
+		b = escape(b, name, space)
+		b = append(b, '=')
+		b = escape(b, params[name], space)
 	}
-	return b.String()
+	return b
 }
 
-func escape(b *strings.Builder, s, space string) {
+func escape(b []byte, s, space string) []byte {
 	const digits = "0123456789ABCDEF"
 	for i := range len(s) {
 		c := s[i]
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.', c == '~':
-			b.WriteByte(c)
+			b = append(b, c)
 		case c == ' ':
-			b.WriteString(space)
+			b = append(b, space...)
 		default:
-			b.Write([]byte{'%', digits[c>>4], digits[c&15]})
+			b = append(b, '%', digits[c>>4], digits[c&15])
 		}
 	}
+	return b
 }

@@ -89,7 +89,7 @@ func (c *Client) Send(ctx context.Context, s notify.SMS) (notify.Sent, error) {
 	if err != nil {
 		return notify.Sent{}, &notify.SendError{Class: notify.Permanent, Code: "variable", Message: "the message cannot be encoded"}
 	}
-	a, err := c.post.Post(ctx, c.cfg.URL+path, map[string]string{"Content-Type": "application/json"}, body)
+	a, err := c.post.Post(ctx, c.cfg.URL+path, http.Header{"Content-Type": {"application/json"}}, body)
 	if err != nil {
 		return notify.Sent{}, err
 	}

@@ -118,7 +118,7 @@ func (c *Client) fetch(ctx context.Context, path string) (post.Answer, error) {
 	if err != nil {
 		return post.Answer{}, err
 	}
-	a, err := c.post.Post(ctx, c.cfg.URL+path, map[string]string{"Content-Type": "application/json"}, body)
+	a, err := c.post.Post(ctx, c.cfg.URL+path, http.Header{"Content-Type": {"application/json"}}, body)
 	if err != nil {
 		return post.Answer{}, err
 	}

@@ -25,6 +25,9 @@ import (
 	"github.com/go-resty/resty/v2"
 )
 
+// Headers of every request. resty copies what it is given.
+var userAgent, accept = []string{"emsd"}, []string{"application/json"}
+
 // maxAnswer is more than any gateway has to say.
 const maxAnswer = 1 << 20
 
@@ -65,9 +68,7 @@ func New(cfg Config) (*Client, error) {
 	return &Client{resty.NewWithClient(&http.Client{Transport: transport, Timeout: cmp.Or(cfg.Timeout, 10*time.Second)}).
 		SetLogger(silent{}).
 		SetRedirectPolicy(resty.NoRedirectPolicy()).
-		SetResponseBodyLimit(maxAnswer).
-		SetHeader("User-Agent", "emsd").
-		SetHeader("Accept", "application/json")}, nil
+		SetResponseBodyLimit(maxAnswer)}, nil
 }
 
 // Close closes the connections that are idle.
@@ -85,9 +86,10 @@ func (a Answer) Unreadable() *notify.SendError {
 	return &notify.SendError{Class: notify.Unknown, Code: fmt.Sprintf("http_%d", a.Status), Message: "the answer cannot be read"}
 }
 
-// Post sends body, exactly these bytes, with headers, which name the content type; a nil body is none. Its error is a
+// Post sends body, exactly these bytes, with headers, which name the content type and are its own from now on; a nil body is
+// none. Its error is a
 // *notify.SendError of class Unsent or Unknown, without anything of the address or the body.
-func (c *Client) Post(ctx context.Context, address string, headers map[string]string, body []byte) (Answer, error) {
+func (c *Client) Post(ctx context.Context, address string, headers http.Header, body []byte) (Answer, error) {
 	// A connection obtained means that bytes may have left. net/http asks for another one only when surely nothing was
 	// written to the first, so a new GetConn clears the mark.
 	var connected atomic.Bool
@@ -95,7 +97,9 @@ func (c *Client) Post(ctx context.Context, address string, headers map[string]st
 		GetConn: func(string) { connected.Store(false) },
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	})
-	req := c.http.R().SetContext(ctx).SetHeaders(headers)
+	headers["User-Agent"], headers["Accept"] = userAgent, accept
+	req := c.http.R().SetContext(ctx)
+	req.Header = headers
 	if body != nil {
 		req.SetBody(body)
 	}

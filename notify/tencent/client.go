@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 	"strconv"
 
@@ -112,13 +113,13 @@ func (c *Client) call(ctx context.Context, action string, params any) (reply, er
 		return reply{}, &notify.SendError{Class: notify.Permanent, Code: "variable", Message: "the request cannot be encoded"}
 	}
 	at := c.cfg.Wall()
-	a, err := c.post.Post(ctx, c.cfg.URL, map[string]string{
-		"Authorization":  sign(c.cfg.SecretID, c.cfg.SecretKey, service, c.host, contentType, at, body),
-		"Content-Type":   contentType,
-		"X-TC-Action":    action,
-		"X-TC-Version":   apiVersion,
-		"X-TC-Timestamp": strconv.FormatInt(at.Unix(), 10),
-		"X-TC-Region":    c.cfg.Region,
+	a, err := c.post.Post(ctx, c.cfg.URL, http.Header{
+		"Authorization":  {sign(c.cfg.SecretID, c.cfg.SecretKey, service, c.host, contentType, at, body)},
+		"Content-Type":   {contentType},
+		"X-Tc-Action":    {action},
+		"X-Tc-Version":   {apiVersion},
+		"X-Tc-Timestamp": {strconv.FormatInt(at.Unix(), 10)},
+		"X-Tc-Region":    {c.cfg.Region},
 	}, body)
 	if err != nil {
 		return reply{}, err
