@@ -61,16 +61,16 @@ func (r *sendRound) record(ctx context.Context, jobs []*sendJob, replies []reply
 		soon = soon || settlings[i].messageState == queued && !settlings[i].next.After(wall)
 	}
 	err := courier.InTx(ctx, r.db, func(tx *sqlx.Tx) error {
-		taken, err := settle(ctx, tx, []string{sending, unknown}, settlings, now, wall)
+		lost, err := settle(ctx, tx, []string{sending, unknown}, settlings, now, wall)
 		if err != nil {
 			return err
 		}
 		var cases []courier.NewCase
 		for i, s := range settlings {
-			if s.messageState == failed && taken[s.attempt] {
+			if s.messageState == failed && !lost[s.attempt] {
 				cases = append(cases, smsFailed(jobs[i].DeliveryID, jobs[i].Milestone, s.reason, now, r.opts.CaseWithin))
 			}
-			if s.messageState == queued && s.class == Configuration.String() && s.next.After(wall) && taken[s.attempt] && jobs[i].passwordWaits() {
+			if s.messageState == queued && s.class == Configuration.String() && s.next.After(wall) && !lost[s.attempt] && jobs[i].passwordWaits() {
 				cases = append(cases, smsFailed(jobs[i].DeliveryID, jobs[i].template(), "没有网关能发送签收密码，短信暂缓", now, r.opts.CaseWithin))
 			}
 		}

@@ -22,7 +22,8 @@ const receiptChunk = 1000
 type Receipt struct {
 	AttemptID  uuid.UUID // uuid.Nil when the id that came is not of our form
 	ProviderID string
-	// Where the gateway may leave out our id: the number, never stored, and when the gateway took the message, if it says.
+	// Where our id is left out: the number, never stored, by which the attempt is found, and when the gateway took the message, if it
+	// says.
 	Phone       vault.Secret
 	SubmittedAt time.Time
 	Success     bool
@@ -201,7 +202,7 @@ func (r *Receipts) join(ctx context.Context, tx *sqlx.Tx, open []openReceipt, re
 	}
 	all := append(slices.Clone(open), trials...)
 	settlings, of := r.read(open, results)
-	taken, err := settle(ctx, tx, openStates, settlings, now, wall)
+	lost, err := settle(ctx, tx, openStates, settlings, now, wall)
 	if err != nil {
 		return err
 	}
@@ -210,7 +211,7 @@ func (r *Receipts) join(ctx context.Context, tx *sqlx.Tx, open []openReceipt, re
 	for i, s := range settlings {
 		o := of[i]
 		switch {
-		case !taken[s.attempt]:
+		case lost[s.attempt]:
 			results[receiptDuplicate]++
 			continue
 		case s.state == failed:

@@ -169,7 +169,7 @@ func (r *Resolver) record(ctx context.Context, open []openAttempt, answers []ans
 		r.note(a, answers[i], s.state)
 	}
 	return courier.InTx(ctx, r.db, func(tx *sqlx.Tx) error {
-		taken, err := settle(ctx, tx, []string{unknown}, settlings, now, wall)
+		lost, err := settle(ctx, tx, []string{unknown}, settlings, now, wall)
 		if err != nil {
 			return err
 		}
@@ -179,7 +179,7 @@ func (r *Resolver) record(ctx context.Context, open []openAttempt, answers []ans
 		var cases []courier.NewCase
 		for _, s := range settlings {
 			a := byAttempt[s.attempt.String()]
-			if taken[s.attempt] && s.messageState == failed && (s.state == failed || mustKnow[a.Milestone]) {
+			if !lost[s.attempt] && s.messageState == failed && (s.state == failed || mustKnow[a.Milestone]) {
 				cases = append(cases, smsFailed(a.DeliveryID, a.Milestone, s.reason, now, r.opts.CaseWithin))
 			}
 		}

@@ -232,15 +232,17 @@ func (r *sendRound) claim(ctx context.Context, now, wall time.Time) (claimed int
 		}
 		claimed = len(jobs)
 		last = cursor{jobs[claimed-1].NotBefore, jobs[claimed-1].ID}
-		if err := r.situate(ctx, tx, jobs); err != nil {
+		jobs = slices.DeleteFunc(jobs, func(j *sendJob) bool { return !j.Free })
+		if len(jobs) == 0 {
+			return nil
+		}
+		if err := r.situate(ctx, tx, jobs, now); err != nil {
 			return err
 		}
 		var cases []courier.NewCase
 		send, parkings, cases = r.sort(jobs, now, wall)
 		var capped []parking
-		if send, capped, err = r.keepCaps(ctx, tx, send, now); err != nil {
-			return err
-		}
+		send, capped = r.keepCaps(send, now)
 		parkings = append(parkings, capped...)
 		begun, waiting, err := insertAttempts(ctx, tx, send, now, wall)
 		if err != nil {
@@ -268,36 +270,26 @@ func (r *sendRound) claim(ctx context.Context, now, wall time.Time) (claimed int
 }
 
 // situate reads what verdicts depend on beside the delivery itself.
-func (r *sendRound) situate(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob) error {
-	if err := readTold(ctx, tx, jobs); err != nil {
+func (r *sendRound) situate(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob, now time.Time) error {
+	if err := readSituation(ctx, tx, jobs, nextMinute(now, 0).AddDate(0, 0, -1)); err != nil {
 		return err
 	}
-	if err := readPast(ctx, tx, jobs); err != nil {
-		return err
-	}
-	return readRefusals(ctx, tx, jobs)
+	return readPast(ctx, tx, jobs)
 }
 
-// keepCaps parks what would be too much for a number today. The numbers stay locked until the attempts are committed, so
-// that senders beside each other count each other's.
-func (r *sendRound) keepCaps(ctx context.Context, tx *sqlx.Tx, send []*sendJob, now time.Time) (kept []*sendJob, parkings []parking, err error) {
-	if r.opts.Policy.DailyCap == 0 || len(send) == 0 {
-		return send, nil, nil
-	}
-	sent, err := sentToday(ctx, tx, send, nextMinute(now, 0).AddDate(0, 0, -1))
-	if err != nil {
-		return nil, nil, fmt.Errorf("count what numbers had today: %w", err)
-	}
+// keepCaps parks what would be too much for a number today.
+func (r *sendRound) keepCaps(send []*sendJob, now time.Time) (kept []*sendJob, parkings []parking) {
+	more := make(map[string]int) // by number: what is kept of this chunk
 	for _, j := range send {
 		number := string(j.Number)
-		if v, over := r.opts.Policy.Cap(j.Milestone, sent[number], now); over && number != "" {
+		if v, over := r.opts.Policy.Cap(j.Milestone, j.sentToday+more[number], now); over && number != "" {
 			parkings = append(parkings, parking{id: j.ID, milestone: j.Milestone, state: queued, verdict: v.Action, reason: v.Reason, notBefore: v.Until})
 			continue
 		}
-		sent[number]++
+		more[number]++
 		kept = append(kept, j)
 	}
-	return kept, parkings, nil
+	return kept, parkings
 }
 
 // inFlightWait is how long a message waits for one of the same delivery that is at a gateway this moment, so that they

@@ -52,7 +52,7 @@ type openReceipt struct {
 }
 
 // claimReceipts locks up to limit receipts that nobody has worked through. A receipt is about the attempt whose id it
-// names; else the one whose message the gateway names; else the only one in doubt to that number that may have been taken
+// names; else the one to its number whose message the gateway names; else the only one in doubt to that number that may have been taken
 // at that time (dossier E.3).
 func claimReceipts(ctx context.Context, tx *sqlx.Tx, limit int) ([]openReceipt, error) {
 	var open []openReceipt
@@ -80,7 +80,8 @@ func claimReceipts(ctx context.Context, tx *sqlx.Tx, limit int) ([]openReceipt, 
 			SELECT id FROM (
 				SELECT id, 1 AS rank FROM message_attempts WHERE id = r.attempt_id AND gateway = r.gateway
 				UNION ALL
-				SELECT id, 2 FROM message_attempts WHERE r.attempt_id IS NULL AND gateway = r.gateway AND provider_id = r.provider_id AND provider_id <> ''
+				SELECT id, 2 FROM message_attempts
+				WHERE r.attempt_id IS NULL AND r.provider_id <> '' AND phone_lookup = r.phone_lookup AND gateway = r.gateway AND provider_id = r.provider_id
 				UNION ALL
 				SELECT (array_agg(id))[1], 3 FROM message_attempts
 				WHERE t.id IS NULL AND r.attempt_id IS NULL AND r.provider_id <> '' AND gateway = r.gateway AND phone_lookup = r.phone_lookup AND state IN ('sending', 'unknown')

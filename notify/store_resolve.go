@@ -25,7 +25,8 @@ type openAttempt struct {
 	Alone bool           `db:"alone"` // no other attempt to the number is in doubt
 }
 
-// leftSending reads attempts whose sender has not written their outcome within its lease: it is gone.
+// leftSending reads attempts whose sender has not written their outcome within its lease: it is gone. The index
+// i4_one_attempt_in_doubt holds those that are at a gateway or in doubt, which are few.
 func leftSending(ctx context.Context, db *sqlx.DB, before time.Time, limit int) ([]openAttempt, error) {
 	var left []openAttempt
 	err := db.SelectContext(ctx, &left, `

@@ -38,13 +38,15 @@ type sendJob struct {
 	Reason     string         `db:"reason"`          // of the last verdict
 	Password   []byte         `db:"password_sealed"` // empty: the delivery has none
 	Language   string         `db:"language"`
+	Free       bool           `db:"free"` // no other sender is about a message to the number
 
-	vars     Vars
-	told     []Told
-	inFlight bool            // another message of the delivery is at a gateway this moment
-	past     map[string]past // by gateway
-	rejected int             // how often a gateway said no for now
-	optedOut bool
+	vars      Vars
+	told      []Told
+	inFlight  bool            // another message of the delivery is at a gateway this moment
+	past      map[string]past // by gateway
+	rejected  int             // how often a gateway said no for now
+	sentToday int             // messages that may have reached the number
+	optedOut  bool
 
 	// Of a message that is to be sent.
 	attempt uuid.UUID
@@ -66,20 +68,29 @@ type cursor struct {
 	id        uuid.UUID
 }
 
-// claimDue locks up to limit messages that are due; those that another sender holds are left to it.
+// claimDue locks up to limit messages that are due, and their numbers until the transaction ends, so that senders beside each
+// other see what the other gave to a number. Messages that another sender holds are left to it; those to a number that another
+// one is about are not free, and wait for the next round: nobody waits for anybody.
 func claimDue(ctx context.Context, tx *sqlx.Tx, after cursor, now, wall time.Time, limit int) ([]*sendJob, error) {
 	var jobs []*sendJob
 	err := tx.SelectContext(ctx, &jobs, `
-		SELECT m.id, m.delivery_id, m.milestone, m.position, m.event_at, m.vars, m.not_before, m.tries, m.reason,
-			d.status, coalesce(d.waybill_no, '') AS waybill_no, d.fee_fen, d.paid_fen,
-			coalesce(to_char(d.held_until, 'YYYY-MM-DD'), '') AS held_until, d.phone_sealed, d.phone_lookup, d.name_sealed,
-			coalesce(d.password_sealed, '') AS password_sealed, d.language
-		FROM messages m JOIN deliveries d ON d.id = m.delivery_id
-		WHERE m.queued AND m.not_before <= $1 AND (m.next_attempt_at IS NULL OR m.next_attempt_at <= $2)
-			AND (m.not_before, m.id) > ($3, $4)
-		ORDER BY m.not_before, m.id
-		LIMIT $5
-		FOR UPDATE OF m SKIP LOCKED`, now, wall, after.notBefore, after.id, limit)
+		WITH due AS MATERIALIZED (
+			SELECT m.id, m.delivery_id, m.milestone, m.position, m.event_at, m.vars, m.not_before, m.tries, m.reason,
+				d.status, coalesce(d.waybill_no, '') AS waybill_no, d.fee_fen, d.paid_fen,
+				coalesce(to_char(d.held_until, 'YYYY-MM-DD'), '') AS held_until, d.phone_sealed, d.phone_lookup, d.name_sealed,
+				coalesce(d.password_sealed, '') AS password_sealed, d.language
+			FROM messages m JOIN deliveries d ON d.id = m.delivery_id
+			WHERE m.queued AND m.not_before <= $1 AND (m.next_attempt_at IS NULL OR m.next_attempt_at <= $2)
+				AND (m.not_before, m.id) > ($3, $4)
+			ORDER BY m.not_before, m.id
+			LIMIT $5
+			FOR UPDATE OF m SKIP LOCKED
+		)
+		SELECT id, delivery_id, milestone, position, event_at, vars, not_before, tries, reason, status, waybill_no, fee_fen, paid_fen, held_until,
+			phone_sealed, phone_lookup, name_sealed, password_sealed, language,
+			pg_try_advisory_xact_lock(hashtext('message_cap'), hashtext(encode(phone_lookup, 'hex'))) AS free
+		FROM due
+		ORDER BY not_before, id`, now, wall, after.notBefore, after.id, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -91,35 +102,50 @@ func claimDue(ctx context.Context, tx *sqlx.Tx, after cursor, now, wall time.Tim
 	return jobs, nil
 }
 
-// readTold fills in what the residents of the jobs' deliveries have been told, or are being told.
-func readTold(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob) error {
-	byDelivery := make(map[uuid.UUID][]*sendJob, len(jobs))
-	ids := make([]string, len(jobs))
+// readSituation fills in what the residents of the jobs' deliveries have been told, or are being told, how many messages may
+// have reached each job's number since a time, and whether it wants none. What surely did not reach it does not count. The
+// numbers are locked, so what another sender did about them is committed and seen.
+func readSituation(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob, since time.Time) error {
+	deliveries, numbers := make([]string, len(jobs)), make([][]byte, len(jobs))
 	for i, j := range jobs {
-		byDelivery[j.DeliveryID] = append(byDelivery[j.DeliveryID], j)
-		ids[i] = j.DeliveryID.String()
+		deliveries[i], numbers[i] = j.DeliveryID.String(), j.Number
 	}
 	var rows []struct {
-		DeliveryID uuid.UUID `db:"delivery_id"`
-		Milestone  Milestone `db:"milestone"`
-		Position   int64     `db:"position"`
-		State      string    `db:"state"`
+		N         int       `db:"n"`
+		Milestone Milestone `db:"milestone"` // of a message that was told; empty: of none
+		Position  int64     `db:"position"`
+		State     string    `db:"state"`
+		Sent      int       `db:"sent"`
+		OptedOut  bool      `db:"opted_out"`
 	}
-	// OFFSET 0 keeps the planner at one look into the index per delivery: on a table that was never analyzed it prefers
-	// to read all of it.
+	// OFFSET 0 keeps the planner at one look into the index per delivery and number: on a table that was never analyzed it
+	// prefers to read all of it.
 	err := tx.SelectContext(ctx, &rows, `
-		SELECT m.delivery_id, m.milestone, m.position, m.state
-		FROM (SELECT DISTINCT id FROM unnest($1::uuid[]) AS x(id)) d
-		CROSS JOIN LATERAL (SELECT delivery_id, milestone, position, state FROM messages WHERE delivery_id = d.id OFFSET 0) m
-		WHERE m.state IN ('sending', 'unknown', 'accepted', 'delivered')`, pq.Array(ids))
+		WITH j AS MATERIALIZED (
+			SELECT delivery_id, number, n - 1 AS n FROM unnest($1::uuid[], $2::bytea[]) WITH ORDINALITY AS j(delivery_id, number, n)
+		)
+		SELECT j.n, m.milestone, m.position, m.state, 0 AS sent, false AS opted_out
+		FROM j CROSS JOIN LATERAL (SELECT milestone, position, state FROM messages WHERE delivery_id = j.delivery_id OFFSET 0) m
+		WHERE m.state IN ('sending', 'unknown', 'accepted', 'delivered')
+		UNION ALL
+		SELECT j.n, '', 0, '', count(*), false
+		FROM j CROSS JOIN LATERAL (SELECT state FROM message_attempts WHERE phone_lookup = j.number AND sent_at >= $3 OFFSET 0) a
+		WHERE a.state IN ('sending', 'unknown', 'accepted', 'delivered', 'failed', 'abandoned')
+		GROUP BY j.n
+		UNION ALL
+		SELECT j.n, '', 0, '', 0, true FROM j JOIN do_not_send r ON r.phone_lookup = j.number AND r.lifted_at IS NULL`,
+		pq.Array(deliveries), pq.ByteaArray(numbers), since)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		for _, j := range byDelivery[r.DeliveryID] {
+		j := jobs[r.N]
+		if r.Milestone != "" {
 			j.told = append(j.told, Told{Milestone: r.Milestone, Position: r.Position})
 			j.inFlight = j.inFlight || r.State == sending
 		}
+		j.sentToday += r.Sent
+		j.optedOut = j.optedOut || r.OptedOut
 	}
 	return nil
 }
@@ -215,8 +241,8 @@ func insertAttempts(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob, now, wall
 		ids[i], messages[i], gateways[i] = j.attempt.String(), j.ID.String(), j.gateway.Name()
 		templates[i] = fmt.Sprintf("%s/%d", j.text, TextVersion(j.text))
 	}
-	var inserted []uuid.UUID
-	err = tx.SelectContext(ctx, &inserted, `
+	var refused []uuid.UUID
+	err = tx.SelectContext(ctx, &refused, `
 		WITH a AS MATERIALIZED (
 			SELECT id, message_id, gateway, template, phone_lookup
 			FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $8::bytea[]) AS a(id, message_id, gateway, template, phone_lookup)
@@ -231,16 +257,16 @@ func insertAttempts(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob, now, wall
 			SET state = 'sending', verdict = 'send', reason = '正在发送', tries = tries + 1, next_attempt_at = NULL, updated_at = $7
 			FROM intent i WHERE m.id = i.message_id
 		)
-		SELECT id FROM intent`,
+		SELECT id FROM a WHERE id NOT IN (SELECT id FROM intent)`,
 		pq.Array(ids), pq.Array(messages), pq.Array(gateways), pq.Array(templates), beijingDay(now), wall, now, pq.ByteaArray(numbers))
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, j := range jobs {
-		if slices.Contains(inserted, j.attempt) {
-			begun = append(begun, j)
-		} else {
+		if slices.Contains(refused, j.attempt) {
 			waiting = append(waiting, j)
+		} else {
+			begun = append(begun, j)
 		}
 	}
 	return begun, waiting, nil
@@ -263,29 +289,44 @@ type settling struct {
 	next         time.Time // wall; zero: none
 }
 
-// settle writes outcomes and returns the attempts that took them: one that a receipt or another process has settled
+// A fate is what settlings of a chunk have in common; most have all of it, so that it is written once for many.
+type fate struct {
+	state, class, code   string
+	messageState, reason string
+	resolveAt, next      time.Time
+}
+
+// settle writes outcomes and returns the attempts that did not take theirs: one that a receipt or another process has settled
 // meanwhile keeps what it has. Messages are locked in the planner's order, or the two could wait for each other.
 //
 // The states that may be left travel as a column, or the optimizer reads the whole index of open attempts to find them.
-func settle(ctx context.Context, tx *sqlx.Tx, from []string, settlings []settling, now, wall time.Time) (map[uuid.UUID]bool, error) {
+func settle(ctx context.Context, tx *sqlx.Tx, from []string, settlings []settling, now, wall time.Time) (lost map[uuid.UUID]bool, err error) {
 	if len(settlings) == 0 {
 		return nil, nil
 	}
 	n := len(settlings)
-	ids, states, classes, codes := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
-	providers, messages, reasons := make([]string, n), make([]string, n), make([]string, n)
-	resolveAt, next := make([]time.Time, n), make([]time.Time, n)
+	ids, providers, which := make([]string, n), make([]string, n), make([]int64, n)
+	known := make(map[fate]int64)
+	var states, classes, codes, messages, reasons []string
+	var resolveAt, next []time.Time
 	for i, s := range settlings {
-		ids[i], states[i], classes[i], codes[i] = s.attempt.String(), s.state, s.class, cut(s.code, 100)
-		providers[i], messages[i], reasons[i] = cut(s.providerID, 200), s.messageState, s.reason
-		resolveAt[i], next[i] = s.resolveAt, s.next
+		f := fate{s.state, s.class, s.code, s.messageState, s.reason, s.resolveAt, s.next}
+		k, seen := known[f]
+		if !seen {
+			k = int64(len(known)) + 1
+			known[f] = k
+			states, classes, codes = append(states, s.state), append(classes, s.class), append(codes, cut(s.code, 100))
+			messages, reasons = append(messages, s.messageState), append(reasons, s.reason)
+			resolveAt, next = append(resolveAt, s.resolveAt), append(next, s.next)
+		}
+		ids[i], providers[i], which[i] = s.attempt.String(), cut(s.providerID, 200), k
 	}
-	var taken []uuid.UUID
-	err := tx.SelectContext(ctx, &taken, `
+	var refused []uuid.UUID
+	err = tx.SelectContext(ctx, &refused, `
 		WITH s AS MATERIALIZED (
-			SELECT id, state, class, code, provider_id, resolve_at, message_state, reason, next_attempt_at, $10::text[] AS was
-			FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::timestamptz[])
-				AS s(id, state, class, code, provider_id, resolve_at, message_state, reason, next_attempt_at)
+			SELECT id, provider_id, ($4::text[])[f] AS state, ($5::text[])[f] AS class, ($6::text[])[f] AS code, ($7::timestamptz[])[f] AS resolve_at,
+				($8::text[])[f] AS message_state, ($9::text[])[f] AS reason, ($10::timestamptz[])[f] AS next_attempt_at, $11::text[] AS was
+			FROM unnest($1::uuid[], $2::text[], $3::integer[]) AS s(id, provider_id, f)
 		), held AS MATERIALIZED (
 			SELECT a.id
 			FROM s JOIN message_attempts a ON a.id = s.id JOIN messages m ON m.id = a.message_id
@@ -296,27 +337,27 @@ func settle(ctx context.Context, tx *sqlx.Tx, from []string, settlings []settlin
 			UPDATE message_attempts a
 			SET state = s.state, class = s.class, code = s.code,
 				provider_id = CASE WHEN s.provider_id <> '' THEN s.provider_id ELSE a.provider_id END,
-				finished_at = coalesce(a.finished_at, $11), resolve_at = s.resolve_at
+				finished_at = coalesce(a.finished_at, $12), resolve_at = s.resolve_at
 			FROM s JOIN held h ON h.id = s.id
 			WHERE a.id = s.id AND a.state = ANY (s.was)
-			RETURNING a.id, a.message_id
+			RETURNING a.id, a.message_id, s.message_state, s.reason, s.next_attempt_at
 		), told AS (
 			UPDATE messages m
-			SET state = s.message_state, reason = s.reason, next_attempt_at = s.next_attempt_at, updated_at = $12
-			FROM taken t JOIN s ON s.id = t.id
+			SET state = t.message_state, reason = t.reason, next_attempt_at = t.next_attempt_at, updated_at = $13
+			FROM taken t
 			WHERE m.id = t.message_id
 		)
-		SELECT id FROM taken`,
-		pq.Array(ids), pq.Array(states), pq.Array(classes), pq.Array(codes), pq.Array(providers), optionalTimes(resolveAt),
+		SELECT id FROM s WHERE id NOT IN (SELECT id FROM taken)`,
+		pq.Array(ids), pq.Array(providers), pq.Array(which), pq.Array(states), pq.Array(classes), pq.Array(codes), optionalTimes(resolveAt),
 		pq.Array(messages), pq.Array(reasons), optionalTimes(next), pq.Array(from), wall, now)
 	if err != nil {
 		return nil, err
 	}
-	set := make(map[uuid.UUID]bool, len(taken))
-	for _, id := range taken {
-		set[id] = true
+	lost = make(map[uuid.UUID]bool, len(refused))
+	for _, id := range refused {
+		lost[id] = true
 	}
-	return set, nil
+	return lost, nil
 }
 
 // cut makes a foreign word fit for a column: valid, without NUL, no longer than is worth keeping.

@@ -842,3 +842,29 @@ type templatedGateway struct {
 }
 
 func (g *templatedGateway) HasTemplate(m Milestone) bool { return slices.Contains(g.has, m) }
+
+// A number that another sender is about is left to it, whatever its messages wait for: nobody waits, and the next round sends.
+func TestANumberInOtherHandsWaitsForTheNextRound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	busy, free := w.newsTo(phoneOf(1), courier.InTransit), w.newsTo(phoneOf(2), courier.InTransit)
+	s := w.sender(w.gateways(&fakeGateway{name: "a"}), Options{})
+	tx, err := w.db.BeginTxx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(t.Context(), `
+		SELECT pg_advisory_xact_lock(hashtext('message_cap'), hashtext(encode(phone_lookup, 'hex'))) FROM deliveries WHERE id = $1`, busy); err != nil {
+		t.Fatal(err)
+	}
+	w.run(s)
+	w.wantAttempts(busy)
+	w.wantMessage(busy, HandedOver, state{queued, Send, 0})
+	w.wantMessage(free, HandedOver, state{accepted, Send, 1})
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	w.run(s)
+	w.wantMessage(busy, HandedOver, state{accepted, Send, 1})
+}
