@@ -29,6 +29,15 @@ type posts struct {
 // at a counter.
 func (p *posts) envelopes(n int) {
 	p.t.Helper()
+	p.news(n)
+	if err := courier.NewPublisher(p.db).Round(p.t.Context()); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// news is envelopes whose events have no place in the feed yet.
+func (p *posts) news(n int) {
+	p.t.Helper()
 	now := p.now()
 	var moves []courier.Move
 	if p.phone == nil {
@@ -58,9 +67,6 @@ func (p *posts) envelopes(n int) {
 		_, err := courier.ApplyMoves(p.t.Context(), tx, moves)
 		return err
 	})
-	if err == nil {
-		err = courier.NewPublisher(p.db).Round(p.t.Context())
-	}
 	if err != nil {
 		p.t.Fatal(err)
 	}
