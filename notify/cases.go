@@ -43,7 +43,7 @@ var classWords = map[Class]string{
 	Unknown:       "网关没有给出明确结果",
 	Unsent:        "无法连接短信网关",
 	Transient:     "短信网关暂时拒绝",
-	Throttle:      "超出短信网关对该号码的频次限制",
+	Throttle:      "超出短信网关的频次限制，稍后再发",
 	Permanent:     "短信网关拒绝这条短信的内容",
 	Recipient:     "该号码无法接收短信",
 	Configuration: "短信网关账户、签名或模板有问题，需运维处理",

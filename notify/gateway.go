@@ -151,6 +151,8 @@ type SendError struct {
 	// Unlisted: the code stands in no table. Whatever the class, the gateway is stopped and a person called, rather than given
 	// one message after the other.
 	Unlisted bool
+	// Unexplained: the code stands in no table, but its family does, and says what to do. A person is called, nothing is stopped.
+	Unexplained bool
 }
 
 func (e *SendError) Error() string {

@@ -107,7 +107,9 @@ func (r *sendRound) outcome(j *sendJob, p reply, wall time.Time) settling {
 	switch class {
 	case Recipient, Permanent:
 		s.messageState = failed
-	case Transient, Throttle:
+	case Throttle: // the gateway's own wish is obeyed for as long as the message is worth sending (dossier E.4)
+		s.messageState, s.next = queued, wall.Add(r.backoff(j, p.err.RetryAfter))
+	case Transient:
 		s.messageState, s.next = queued, wall.Add(r.backoff(j, p.err.RetryAfter))
 		if j.rejected+1 >= r.opts.MaxTries {
 			s.messageState, s.next = failed, time.Time{}
@@ -169,8 +171,7 @@ func (o Options) questions(f Finder) []time.Duration {
 	return f.Questions().After
 }
 
-// backoff doubles from RetryAfter to RetryMax; a gateway that asks for more gets it. One that asks for little, time and again,
-// would else use up a message's tries in seconds.
+// backoff doubles from RetryAfter to RetryMax; a gateway that asks for more gets it.
 func (r *sendRound) backoff(j *sendJob, asked time.Duration) time.Duration {
 	wait := r.opts.RetryAfter << min(j.Tries, 16)
 	return max(asked, spread(min(wait, r.opts.RetryMax), j.ID))
@@ -180,6 +181,10 @@ func (r *sendRound) backoff(j *sendJob, asked time.Duration) time.Duration {
 // everybody's would be refused.
 func (r *sendRound) learn(j *sendJob, p reply, wall time.Time) {
 	name := j.gateway.Name()
+	if p.err != nil && p.err.Unexplained && r.gateways.news(name, p.err.Code, wall, wall.Add(r.opts.StopFor)) {
+		r.log.Error("an SMS gateway answers by a code that the table lacks: a person has to look it up; it goes on, and the message is asked about",
+			"gateway", name, "code", p.err.Code, "message", p.err.Message)
+	}
 	switch {
 	case p.local:
 	case p.err == nil:
@@ -195,7 +200,7 @@ func (r *sendRound) learn(j *sendJob, p reply, wall time.Time) {
 	case p.err.Class == Unsent && r.gateways.missed(name, unsentLimit, wall, r.opts.PauseFor, r.opts.PauseFor),
 		p.err.Class == Unknown && r.gateways.missed(name, doubtLimit, wall, r.opts.PauseFor, r.opts.StopFor):
 		r.metrics.gatewayStopped(name, true)
-		r.log.Warn("an SMS gateway cannot be reached, or gives no answer that can be read: it is left alone for a while; messages wait or take the next gateway",
+		r.log.Warn("an SMS gateway cannot be reached, or does not say whether it takes messages: it is left alone for a while; messages wait or take the next gateway",
 			"gateway", name, "code", p.err.Code, "message", p.err.Message)
 	case p.err.Class != Unsent && p.err.Class != Unknown:
 		r.gateways.answered(name)

@@ -66,7 +66,7 @@ type Options struct {
 	Lease       time.Duration // how long a claim holds; no request outlives it; 2 min
 	PostTimeout time.Duration // of one request; gateways have shorter ones of their own; 30 s
 
-	MaxTries   int           // rejections for now, after which a clerk is called; 8
+	MaxTries   int           // rejections for now, after which a clerk is called; a throttle is none; 8
 	RetryAfter time.Duration // first wait after a rejection for now or an unsent request, doubled each time; 5 s
 	RetryMax   time.Duration // 10 min
 	StopFor    time.Duration // how long a gateway is left alone that refused our account, signature or template; 5 min

@@ -126,21 +126,59 @@ func TestARefusedAccountIsTriedByOneRequest(t *testing.T) {
 	}
 }
 
-// A gateway that throttles everybody and asks for a second each time does not use up a message's tries at once.
-func TestTriesAreNotUsedUpByShortWaits(t *testing.T) {
+// A gateway that throttles the whole account is waited for as long as the message is worth sending (dossier E.4): no tries are
+// used up, and it is asked ever more rarely.
+func TestAThrottleOfTheAccountIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g := &fakeGateway{name: "a", script: func(SMS) (bool, error) {
 		return false, &SendError{Class: Throttle, Code: "Throttling.User", RetryAfter: time.Second}
 	}}
-	id := w.news(courier.InTransit, courier.EventData{})
+	short, long := w.news(courier.InTransit, courier.EventData{}), w.news(courier.Held, courier.EventData{HeldUntil: "2026-12-10"})
 	s := w.sender(w.gateways(g), Options{})
-	for range 5 * 60 / 5 {
+	ends := w.now.Add(DefaultPolicy().Useful[HandedOver])
+	for w.now.Before(ends) {
+		if got := w.message(short, HandedOver); got.State != queued {
+			t.Fatalf("at %s, with some use until %s, the message is %+v", w.now, ends, got)
+		}
 		w.run(s)
-		w.pass(5 * time.Second)
+		w.pass(time.Minute + 19*time.Minute*min(1, w.now.Sub(noon)/time.Hour)) // by minutes at first
 	}
-	if got := w.message(id, HandedOver); got.State != queued {
-		t.Errorf("after five minutes of throttling the message is %s", got.State)
+	if tries := w.message(long, Held).Tries; tries <= 8 || tries > 150 {
+		t.Errorf("%d tries in two days", tries)
+	}
+	w.pass(8 * time.Hour) // no quiet hours
+	w.run(s)
+	if got := w.message(short, HandedOver); got.State != suppressed || got.Verdict != TooLate || w.openCases(short) != 1 {
+		t.Errorf("once it is of no use the message is %+v with %d cases", got, w.openCases(short))
+	}
+	g.script = nil
+	w.pass(10 * time.Minute)
+	w.run(s)
+	if got := w.message(long, Held); got.State != accepted {
+		t.Errorf("once the gateway takes messages again, the one of use is %+v", got)
+	}
+}
+
+// A code that nobody lists, of a family that says what to do: the message is in doubt, a person is told once, and the others go on.
+func TestACodeOfAKnownFamilyIsToldAndStopsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	calls := 0
+	a := &fakeGateway{name: "a", script: func(SMS) (bool, error) {
+		if calls++; calls <= 2 {
+			return false, &SendError{Class: Unknown, Code: "isp.BRAND_NEW", Unexplained: true}
+		}
+		return true, nil
+	}}
+	s := w.sender(w.gateways(a, &fakeGateway{name: "b"}), Options{Chunk: 1, Lanes: 1})
+	first, second, third := w.news(courier.InTransit, courier.EventData{}), w.news(courier.InTransit, courier.EventData{}), w.news(courier.InTransit, courier.EventData{})
+	w.run(s)
+	w.wantAttempts(first, "a unknown")
+	w.wantAttempts(second, "a unknown")
+	w.wantAttempts(third, "a accepted")
+	if text := w.logs.String(); strings.Count(text, `"level":"ERROR"`) != 1 || !strings.Contains(text, "isp.BRAND_NEW") {
+		t.Errorf("no error, or more than one, calls a person:\n%s", text)
 	}
 }
 

@@ -44,7 +44,7 @@ type sendJob struct {
 	told      []Told
 	inFlight  bool            // another message of the delivery is at a gateway this moment
 	past      map[string]past // by gateway
-	rejected  int             // how often a gateway said no for now
+	rejected  int             // how often a gateway said no for now; not how often it asked us to wait
 	sentToday int             // messages that may have reached the number
 	optedOut  bool
 
@@ -173,7 +173,7 @@ func readPast(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob) error {
 	}
 	err := tx.SelectContext(ctx, &rows, `
 		SELECT a.message_id, a.gateway, count(*) FILTER (WHERE a.state = 'unsent' AND a.code <> 'not_begun') AS unsent,
-			count(*) FILTER (WHERE a.state = 'rejected' AND a.class IN ('transient', 'throttle', 'unregistered')) AS rejected,
+			count(*) FILTER (WHERE a.state = 'rejected' AND a.class IN ('transient', 'unregistered')) AS rejected,
 			count(*) FILTER (WHERE a.state = 'rejected' AND a.class = 'configuration') AS refused,
 			count(*) FILTER (WHERE a.state = 'rejected' AND a.class = 'unregistered') AS unregistered
 		FROM unnest($1::uuid[]) AS m(id)

@@ -248,7 +248,8 @@ func TestAnswers(t *testing.T) {
 		{"unknown code in 400", 400, `{"Code":"SomethingNew"}`, notify.SendError{Class: notify.Configuration, Code: "SomethingNew", Unlisted: true}},
 		{"unknown code in 200", 200, `{"Code":"SomethingNew"}`, notify.SendError{Class: notify.Unknown, Code: "SomethingNew", Unlisted: true}},
 		{"unknown isv", 200, `{"Code":"isv.BRAND_NEW"}`, notify.SendError{Class: notify.Configuration, Code: "isv.BRAND_NEW", Unlisted: true}},
-		{"unknown isp", 200, `{"Code":"isp.BRAND_NEW"}`, notify.SendError{Class: notify.Unknown, Code: "isp.BRAND_NEW"}},
+		{"unknown isp", 200, `{"Code":"isp.BRAND_NEW"}`, notify.SendError{Class: notify.Unknown, Code: "isp.BRAND_NEW", Unexplained: true}},
+		{"unknown isp in 500", 500, `{"Code":"isp.BRAND_NEW"}`, notify.SendError{Class: notify.Unknown, Code: "isp.BRAND_NEW", Unexplained: true}},
 		{"template", 200, `{"Code":"isv.SMS_TEMPLATE_ILLEGAL"}`, notify.SendError{Class: notify.Configuration, Code: "isv.SMS_TEMPLATE_ILLEGAL", ThisTemplate: true}},
 		{"minute", 200, `{"Code":"isv.BUSINESS_LIMIT_CONTROL","Message":"触发分钟级流控Permits:1"}`,
 			notify.SendError{Class: notify.Throttle, Code: "isv.BUSINESS_LIMIT_CONTROL", RetryAfter: 31 * time.Second}},
@@ -307,6 +308,32 @@ func TestCodesAreClassedAsTheDossierSays(t *testing.T) {
 	}
 	if listed < 55 {
 		t.Errorf("only %d codes compared", listed)
+	}
+}
+
+// Every receipt code of the dossier's A.7 (testdata, with the class it has there) stands in the table, which has no others.
+func TestReceiptCodesAreThoseOfTheDossier(t *testing.T) {
+	t.Parallel()
+	file, err := os.ReadFile("testdata/receipt_codes.tsv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	classes := map[string]notify.Class{"R": notify.Recipient, "R+W": notify.Throttle, "P": notify.Permanent, "C": notify.Configuration,
+		"C per carrier": notify.Unregistered, "T": notify.Transient, "U": notify.Unknown}
+	c, failures := newClient(t, config("http://127.0.0.1:1")), map[string]notify.Class{}
+	for line := range strings.Lines(string(file)) {
+		code, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		outcome, class, _ := strings.Cut(rest, "\t")
+		want, known := map[string]notify.Outcome{"delivered": notify.Arrived, "pending": notify.Pending, "failed": notify.NotArrived}[outcome]
+		if got, gotClass := c.ReadReceipt(false, code); !known || got != want || gotClass != classes[class] {
+			t.Errorf("%s: %v, %v; want %s, %s", code, got, gotClass, outcome, class)
+		}
+		if want, known := classes[class]; known && outcome == "failed" {
+			failures[code] = want
+		}
+	}
+	if diff := cmp.Diff(failures, receiptCodes); diff != "" {
+		t.Errorf("the table beside the dossier (-dossier +table):\n%s", diff)
 	}
 }
 

@@ -12,10 +12,11 @@ import (
 
 // A meaning is what a code says about a message (dossier A.7).
 type meaning struct {
-	class    notify.Class
-	template bool // Configuration of one template only
-	unlisted bool // nobody knows the code
-	word     string
+	class       notify.Class
+	template    bool // Configuration of one template only
+	unlisted    bool // nobody knows the code
+	unexplained bool // nobody knows the code, but what its family asks for
+	word        string
 }
 
 var (
@@ -115,12 +116,16 @@ func judge(status int, code string) meaning {
 }
 
 // unlisted stops for a business code that nobody knows, rather than loop over it; whatever may have been taken is asked about.
+// Anything that begins with isp. is the platform's own trouble, which A.7 wants asked about and does not stop for: no message
+// goes twice, and a person is told of the code.
 func unlisted(status int, code string) meaning {
 	const word = "a code that the table lacks"
 	switch {
 	case strings.HasPrefix(code, "Throttling."):
 		return pace
-	case status >= http.StatusInternalServerError, strings.HasPrefix(code, "isp."):
+	case strings.HasPrefix(code, "isp."):
+		return meaning{class: notify.Unknown, unexplained: true, word: "a code that the table lacks; it may have been taken"}
+	case status >= http.StatusInternalServerError:
 		return unclear
 	case strings.HasPrefix(code, "isv."), status >= http.StatusBadRequest:
 		return meaning{class: notify.Configuration, unlisted: true, word: word}
@@ -182,6 +187,7 @@ var receiptCodes = map[string]notify.Class{
 	"NO_ROUTE":                notify.Configuration,
 	"PORT_NOT_REGISTERED":     notify.Unregistered,
 	"IS_CLOSE":                notify.Transient,
+	"SP_UNKNOWN_ERROR":        notify.Unknown, // not delivered, for a reason that the carrier does not tell
 }
 
 // ReadReceipt says what a receipt means. REQUEST_SUCCESS is no carrier's word: the platform has taken the message. A

@@ -46,7 +46,7 @@ func (c *Client) read(r reply) (notify.Sent, error) {
 		return notify.Sent{ProviderID: r.body.BizID}, nil
 	}
 	m := judge(r.status, code)
-	e := &notify.SendError{Class: m.class, Code: code, Message: m.word, ThisTemplate: m.template, Unlisted: m.unlisted}
+	e := &notify.SendError{Class: m.class, Code: code, Message: m.word, ThisTemplate: m.template, Unlisted: m.unlisted, Unexplained: m.unexplained}
 	switch {
 	case m == perNumber:
 		e.RetryAfter = perNumberWait(r.body.Message, c.cfg.Now())
