@@ -75,6 +75,44 @@ func TestADeliveryIsShownWholeAndUnmaskedForAWhile(t *testing.T) {
 	b.quietly()
 }
 
+func TestWhoSawAPermitAmongOthersStandsOnItsPage(t *testing.T) {
+	t.Parallel()
+	d := start(t, setup{env: []string{withoutFactor}})
+	both := []string{id(d.accept(permit(1))), id(d.accept(permit(2)))}
+	if r := d.call("clerk", "GET", "/v1/deliveries", nil); r.status != http.StatusOK {
+		t.Fatal(r)
+	}
+	boss, auditor := d.clerk(staff.Supervisor, ""), d.clerk(staff.Auditor, "")
+	for _, fields := range [][]string{{}, {"clear", "1", "reason", "移交档案"}} {
+		if r := boss.post("/console/queue/export", fields...); r.status != http.StatusOK {
+			t.Fatal(r)
+		}
+	}
+	later := id(d.accept(permit(3)))
+	looks := []string{"接口列表查看完整信息", "导出队列", "移交档案；与其他居住证一起，共 2 件"}
+	for _, seen := range both {
+		page := ""
+		until(t, 20*time.Second, "the looks on the page", func() bool { // the API's are chained a moment later
+			page = boss.page("/console/deliveries/" + seen)
+			return strings.Contains(page, looks[0])
+		})
+		for _, want := range looks {
+			if strings.Count(page, want) != 1 {
+				t.Errorf("%s stands %d times on the page, want once: the masked export shows nobody", want, strings.Count(page, want))
+			}
+		}
+		if found := auditor.page("/console/audit?action=queue.export&object="+seen, "移交档案"); strings.Contains(found, strings.ReplaceAll(seen, "-", "")) {
+			t.Error("the audit page shows the list of ids")
+		}
+	}
+	page := boss.page("/console/deliveries/" + later)
+	for _, look := range looks {
+		if strings.Contains(page, look) {
+			t.Errorf("a permit that was taken in later shows %q", look)
+		}
+	}
+}
+
 func TestAnActionNeedsItsBoxAndItsReason(t *testing.T) {
 	t.Parallel()
 	d := start(t, setup{env: []string{withoutFactor}})

@@ -22,6 +22,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/emmansun/gmsm/sm3"
+	"github.com/google/uuid"
 )
 
 // An Entry says who did what to which object, when. No field holds personal data.
@@ -32,6 +33,29 @@ type Entry struct {
 	Object string
 	Detail map[string]string // strings only: jsonb would rewrite numbers, and the hash would not be theirs
 }
+
+// manyIDs is the key of an entry's detail under which the objects stand that it is about beside Object.
+const manyIDs = "ids"
+
+// MostIDs is how many objects one entry names: so many fit into maxEntry twice over, beside the rest of the detail.
+const MostIDs = 500
+
+// About gives a copy of detail that names objects, at most MostIDs of them; List finds the entry by each.
+func About(detail map[string]string, ids []uuid.UUID) map[string]string {
+	short := make([]string, len(ids))
+	for i, id := range ids {
+		short[i] = withoutDashes(id.String())
+	}
+	about := maps.Clone(detail)
+	if about == nil {
+		about = map[string]string{}
+	}
+	about[manyIDs] = strings.Join(short, " ")
+	return about
+}
+
+// withoutDashes makes an id a ninth shorter.
+func withoutDashes(id string) string { return strings.ReplaceAll(id, "-", "") }
 
 // maxEntry bounds the texts of an entry, so that a line of an export stays readable in one piece.
 const maxEntry = 64 << 10

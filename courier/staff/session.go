@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"slices"
 	"time"
 
 	"emsd/courier"
@@ -178,6 +179,15 @@ func (s *Staff) Record(ctx context.Context, u User, action string, detail map[st
 	}
 	if len(objects) == 0 {
 		entries = append(entries, audit.Entry{At: s.clock.Now(), Actor: u.Actor(), Action: action, Detail: detail})
+	}
+	return courier.InTx(ctx, s.db, func(tx *sqlx.Tx) error { return audit.Append(ctx, tx, entries...) })
+}
+
+// RecordMany is Record for many objects at once: as few entries as can name them all, with the same detail.
+func (s *Staff) RecordMany(ctx context.Context, u User, action string, detail map[string]string, ids []uuid.UUID) error {
+	var entries []audit.Entry
+	for part := range slices.Chunk(ids, audit.MostIDs) {
+		entries = append(entries, audit.Entry{At: s.clock.Now(), Actor: u.Actor(), Action: action, Detail: audit.About(detail, part)})
 	}
 	return courier.InTx(ctx, s.db, func(tx *sqlx.Tx) error { return audit.Append(ctx, tx, entries...) })
 }

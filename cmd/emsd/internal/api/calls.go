@@ -2,13 +2,13 @@ package api
 
 import (
 	"net/http"
-	"strconv"
-	"strings"
 
 	"emsd/cmd/emsd/internal/web"
 	"emsd/courier"
 	"emsd/courier/vault"
 	"emsd/notify"
+
+	"github.com/google/uuid"
 )
 
 // callView is somebody to telephone; name and number are masked unless the token's scope allows more.
@@ -64,14 +64,13 @@ func (a *API) callList(w http.ResponseWriter, r *http.Request, t courier.Token) 
 		Calls []callView `json:"calls"`
 		Next  string     `json:"next_cursor,omitempty"`
 	}{Calls: []callView{}, Next: page.Next}
-	ids := make([]string, len(page.Calls))
+	ids := make([]uuid.UUID, len(page.Calls))
 	for i, c := range page.Calls {
-		ids[i] = shortID(c.DeliveryID)
+		ids[i] = c.DeliveryID
 		out.Calls = append(out.Calls, viewCall(c, mayUnmask(t)))
 	}
 	if mayUnmask(t) && len(ids) > 0 {
-		err := a.seen(r, t, "calls.seen", page.Calls[0].DeliveryID.String(), map[string]string{"count": strconv.Itoa(len(ids)), "ids": strings.Join(ids, " ")})
-		if err != nil {
+		if err := a.seenMany(r, t, "calls.seen", ids); err != nil {
 			return err
 		}
 	}
@@ -98,7 +97,7 @@ func (a *API) showCall(w http.ResponseWriter, r *http.Request, t courier.Token) 
 		if !mayUnmask(t) {
 			return nil
 		}
-		return a.seen(r, t, "calls.seen", c.DeliveryID.String(), map[string]string{"count": "1", "ids": shortID(c.DeliveryID)})
+		return a.seen(r, t, "calls.seen", c.DeliveryID.String(), nil)
 	})
 }
 

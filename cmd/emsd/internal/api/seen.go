@@ -3,7 +3,6 @@ package api
 import (
 	"net/http"
 	"strconv"
-	"strings"
 
 	"emsd/courier"
 	"emsd/courier/audit"
@@ -21,12 +20,14 @@ func (a *API) seenList(r *http.Request, t courier.Token, list []courier.Delivery
 	if len(list) == 0 {
 		return nil
 	}
-	ids := make([]string, len(list))
+	ids := make([]uuid.UUID, len(list))
 	for i, d := range list {
-		ids[i] = shortID(d.ID)
+		ids[i] = d.ID
 	}
-	return a.seen(r, t, "deliveries.seen", list[0].ID.String(), map[string]string{"count": strconv.Itoa(len(list)), "ids": strings.Join(ids, " ")})
+	return a.seenMany(r, t, "deliveries.seen", ids)
 }
 
-// shortID leaves the dashes out: 500 of them fit into an entry twice over.
-func shortID(id uuid.UUID) string { return strings.ReplaceAll(id.String(), "-", "") }
+// seenMany is one entry about a page of deliveries, which its pages hold at most as many of as an entry names.
+func (a *API) seenMany(r *http.Request, t courier.Token, action string, ids []uuid.UUID) error {
+	return a.seen(r, t, action, ids[0].String(), audit.About(map[string]string{"count": strconv.Itoa(len(ids))}, ids))
+}

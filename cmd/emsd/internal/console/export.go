@@ -9,6 +9,7 @@ import (
 	"emsd/courier/staff"
 	"emsd/courier/vault"
 
+	"github.com/google/uuid"
 	"github.com/xuri/excelize/v2"
 )
 
@@ -38,63 +39,71 @@ func (c *Console) export(v *visit) error {
 		}
 		detail["recipients"], detail["reason"] = "clear", reason
 	}
-	book, n, err := c.workbook(v, f, clear)
+	book, shown, err := c.workbook(v, f, clear)
 	if err != nil {
 		return err
 	}
-	detail["rows"] = strconv.Itoa(n)
-	if err := c.Staff.Record(v.Context(), v.User(), "queue.export", detail); err != nil {
+	detail["rows"] = strconv.Itoa(len(shown))
+	if clear && len(shown) > 0 { // each of them says on its own page who saw it
+		err = c.Staff.RecordMany(v.Context(), v.User(), "queue.export", detail, shown)
+	} else {
+		err = c.Staff.Record(v.Context(), v.User(), "queue.export", detail)
+	}
+	if err != nil {
 		return err
 	}
 	name := "queue-" + beijingTime(c.Clock.Now(), "20060102-1504") + ".xlsx"
 	return v.file(name, "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", book)
 }
 
-func (c *Console) workbook(v *visit, f courier.QueueFilter, clear bool) ([]byte, int, error) {
+// workbook gives the file, and which deliveries stand in it.
+func (c *Console) workbook(v *visit, f courier.QueueFilter, clear bool) ([]byte, []uuid.UUID, error) {
 	book := excelize.NewFile()
 	defer book.Close()
 	const sheet = "寄递队列"
 	if err := book.SetSheetName("Sheet1", sheet); err != nil {
-		return nil, 0, fmt.Errorf("make a workbook: %w", err)
+		return nil, nil, fmt.Errorf("make a workbook: %w", err)
 	}
 	out, err := book.NewStreamWriter(sheet)
 	if err != nil {
-		return nil, 0, fmt.Errorf("make a workbook: %w", err)
+		return nil, nil, fmt.Errorf("make a workbook: %w", err)
 	}
 	n := 0
 	row := func(cells []any) error {
 		n++
 		return out.SetRow("A"+strconv.Itoa(n), cells)
 	}
+	var shown []uuid.UUID
 	if err := row(exportColumns); err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	f.Limit = 500
 	for {
 		list, err := c.Service.Queue(v.Context(), f)
 		if err != nil {
-			return nil, 0, err
+			return nil, nil, err
 		}
 		for _, q := range list.Permits {
 			if err := row(exportRow(q, clear)); err != nil {
-				return nil, 0, err
+				return nil, nil, err
 			}
+			shown = append(shown, q.ID)
 		}
-		if n > maxExport {
-			return nil, 0, courier.Faults{{Field: "from", Code: "too_many", Detail: fmt.Sprintf("符合条件的超过%d条，请用日期、受理点或状态缩小范围后再导出", maxExport)}}
+		if len(shown) > maxExport {
+			return nil, nil, courier.Faults{{Field: "from", Code: "too_many", Detail: fmt.Sprintf("符合条件的超过%d条，请用日期、受理点或状态缩小范围后再导出", maxExport)}}
 		}
 		if f.Cursor = list.Next; f.Cursor == "" {
 			break
 		}
 	}
 	if err := out.Flush(); err != nil {
-		return nil, 0, fmt.Errorf("write a workbook: %w", err)
+		return nil, nil, fmt.Errorf("write a workbook: %w", err)
 	}
 	body, err := book.WriteToBuffer()
 	if err != nil {
-		return nil, 0, fmt.Errorf("write a workbook: %w", err)
+		return nil, nil, fmt.Errorf("write a workbook: %w", err)
 	}
-	return body.Bytes(), n - 1, nil
+	return body.Bytes(), shown, nil
 }
 
 func exportRow(q courier.Queued, clear bool) []any {

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -232,6 +233,9 @@ func deedEntries(deeds []audit.Listed) []entry {
 			if text := d.Detail[key]; text != "" {
 				e.Detail = text
 			}
+		}
+		if n := cmp.Or(d.Detail["count"], d.Detail["rows"]); n != "" && d.Detail["ids"] != "" {
+			e.Detail = strings.TrimPrefix(e.Detail+"；与其他居住证一起，共 "+n+" 件", "；")
 		}
 		list = append(list, e)
 	}
