@@ -120,7 +120,7 @@ func feeCases(items []audited, now time.Time) []NewCase {
 		}
 		cases = append(cases, NewCase{DeliveryID: it.ID, Kind: CaseFeeDifference, OpenedAt: now, DueAt: now.Add(feeCaseWithin),
 			NextAction: "核对资费表与EMS实收资费，必要时联系EMS对账",
-			Detail:     fmt.Sprintf("收取%d分，EMS实收%d分，计费重量%d克", it.FeeFen, it.charge.Fen, it.charge.WeightG)})
+			Detail:     fmt.Sprintf("收取%s元，EMS实收%s元，计费重量%d克", Yuan(it.FeeFen), Yuan(it.charge.Fen), it.charge.WeightG)})
 	}
 	return cases
 }

@@ -80,6 +80,9 @@ func TestFiveThousandRowsAreImportedInTheBrowser(t *testing.T) {
 	until(t, 60*time.Second, "the check", func() bool { return strings.Contains(b.text(), "检查完毕") })
 	b.sees("4995 行")
 	b.sees("手机")
+	if strings.Contains(b.text(), "phone 手机") {
+		t.Error("the page names a column as the interface does")
+	}
 	b.accessible("a checked import")
 	b.look(shots(t), "import")
 	var n int

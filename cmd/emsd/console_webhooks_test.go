@@ -100,6 +100,20 @@ func TestWebhooksAreKeptFromTheConsole(t *testing.T) {
 	if r := admin.post(hook + "/delete"); r.status != http.StatusUnprocessableEntity || !strings.Contains(string(r.body), "请勾选确认") {
 		t.Errorf("deleted without a second thought: %s", r)
 	}
+	// A subscriber that wants no more is a case, which names it as people do.
+	sub.set(secret, http.StatusGone)
+	admin.done(hook + "/test")
+	worklist := ""
+	until(t, 20*time.Second, "a case", func() bool {
+		worklist = string(admin.get("/console/cases?kind=webhook_disabled").body)
+		return strings.Contains(worklist, `href="/console/cases/`)
+	})
+	matter := "/console/cases/" + between(worklist, `href="/console/cases/`, `"`)
+	if page := admin.page(matter, "订阅方", `href="`+hook+`">证件系统二</a>`); strings.Contains(page, "webhook:") {
+		t.Error("the case names its subscriber by a code")
+	}
+	admin.page("/console/", `href="`+matter+`">推送地址停用</a>`)
+
 	b := admin.checkPage("settings-webhook", hook)
 	b.open(list)
 	b.accessible("settings-webhooks")
@@ -107,6 +121,7 @@ func TestWebhooksAreKeptFromTheConsole(t *testing.T) {
 	if r := admin.get(hook); r.status != http.StatusNotFound {
 		t.Errorf("a deleted one: %s", r)
 	}
+	admin.page(matter, "已删除")
 	admin.page("/console/audit?action=webhook.", "删除订阅方", "更换签名密钥", "重新推送", "新增订阅方")
 	if len(sub.wrong) > 0 {
 		t.Errorf("the subscriber could not verify: %v", sub.wrong)

@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"tracking/calendar":  {},
 	"tracking/tracetest": {"courier", "courier/vault"},
 	"notify":             {"courier", "courier/vault", "courier/audit"}, // a refusal is audited where it is kept
-	"notify/post":        {"notify"},
+	"notify/post":        {"notify", "courier"},                         // the trace of the request
 	"notify/aliyun":      {"notify", "notify/post", "courier", "courier/vault"},
 	"notify/mas":         {"notify", "notify/post", "courier/vault"},
 	"notify/tencent":     {"notify", "notify/post", "courier/vault"},

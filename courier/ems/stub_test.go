@@ -23,6 +23,7 @@ type stub struct {
 	mu       sync.Mutex
 	messages map[string][]string // by apiCode, decrypted
 	form     url.Values          // of the last request
+	trace    string              // its traceparent
 }
 
 func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -37,7 +38,7 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	message := openRequest(s.t, form.Get("logitcsInterface"))
 	s.mu.Lock()
 	s.messages[form.Get("apiCode")] = append(s.messages[form.Get("apiCode")], message)
-	s.form = form
+	s.form, s.trace = form, r.Header.Get("traceparent")
 	s.mu.Unlock()
 	s.answer(w, r, message)
 }

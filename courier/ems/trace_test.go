@@ -1,6 +1,7 @@
 package ems
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -316,6 +317,17 @@ func TestTimesAreBeijings(t *testing.T) {
 		"2026-01-02T00:04:05+99:00", "9999999999999", "-176728344500", "176728344500", "2026-01-02T00:04:05 CST"} {
 		if got, ok := readTime([]byte(`"` + s + `"`)); ok {
 			t.Errorf("%s: %v, want an error", s, got)
+		}
+	}
+}
+
+func TestACallCarriesTheTraceOfItsRequestOn(t *testing.T) {
+	t.Parallel()
+	c, s := clientOf(t, envelope("00000", "", `{"responseItems":[]}`))
+	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	for want, ctx := range map[string]context.Context{trace: courier.WithTrace(t.Context(), trace), "": t.Context()} {
+		if err := c.Check(ctx); err != nil || s.trace != want {
+			t.Errorf("sent traceparent %q, %v; want %q", s.trace, err, want)
 		}
 	}
 }

@@ -560,3 +560,15 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+func TestACallCarriesTheTraceOfItsRequestOn(t *testing.T) {
+	t.Parallel()
+	var got atomic.Value
+	c := newClient(t, config(answering(t, func(w http.ResponseWriter, r *http.Request) { got.Store(r.Header.Get("traceparent")) })))
+	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	for want, ctx := range map[string]context.Context{trace: courier.WithTrace(t.Context(), trace), "": t.Context()} {
+		if _, err := c.Send(ctx, sms()); err == nil || got.Load() != want {
+			t.Errorf("sent traceparent %q, %v; want %q", got.Load(), err, want)
+		}
+	}
+}

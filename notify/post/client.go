@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"emsd/courier"
 	"emsd/notify"
 
 	"github.com/go-resty/resty/v2"
@@ -100,6 +101,9 @@ func (c *Client) Post(ctx context.Context, address string, headers http.Header, 
 	headers["User-Agent"], headers["Accept"] = userAgent, accept
 	req := c.http.R().SetContext(ctx)
 	req.Header = headers
+	if trace := courier.TraceOf(ctx); trace != "" {
+		req.SetHeader("traceparent", trace)
+	}
 	if body != nil {
 		req.SetBody(body)
 	}

@@ -157,3 +157,10 @@ func (r Replay) within(purged int64) error {
 
 // subject names an endpoint in a case.
 func subject(id uuid.UUID) string { return "webhook:" + id.String() }
+
+// OfSubject gives the endpoint that a case is about; false when it is about something else.
+func OfSubject(subject string) (uuid.UUID, bool) {
+	text, ok := strings.CutPrefix(subject, "webhook:")
+	id, err := uuid.Parse(text)
+	return id, ok && err == nil
+}

@@ -29,5 +29,6 @@ func (a *API) seenList(r *http.Request, t courier.Token, list []courier.Delivery
 
 // seenMany is one entry about a page of deliveries, which its pages hold at most as many of as an entry names.
 func (a *API) seenMany(r *http.Request, t courier.Token, action string, ids []uuid.UUID) error {
-	return a.seen(r, t, action, ids[0].String(), audit.About(map[string]string{"count": strconv.Itoa(len(ids))}, ids))
+	detail := audit.About(map[string]string{"count": strconv.Itoa(len(ids))}, ids)
+	return a.seen(r, t, action, ids[0].String(), detail)
 }

@@ -61,6 +61,8 @@ var auditFields = map[string]string{
 	"kind": "类别", "number": "编号", "waybill_no": "运单号", "transaction_no": "交易号", "amount_fen": "金额（分）", "rows": "行数", "lines": "行数", "line": "行", "bad_rows": "问题行",
 	"recipients": "收件人信息", "status": "状态", "rule": "规定", "scopes": "权限", "outcome": "结果", "result": "结果", "method": "方式", "shelf": "架位", "who": "领取人", "id_document": "查验证件",
 	"count": "件数", "month": "月份", "minutes": "分钟", "nth": "第几次", "permit_no": "证件编号", "proposed_by": "提出人", "valid_from": "生效", "meaning": "含义", "gateway": "短信网关",
+	"created": "新增", "existing": "已有", "refused": "按规定不予寄递", "faulty": "有问题", "paid": "已付费", "host": "接收地址", "types": "事件类型", "ordered": "按序推送",
+	"live_permit": "已有在办寄递", "picked_up": "已领取", "at": "生效", "operated_by": "管理单位", "first_fen": "首重资费（分）", "former_until": "旧的有效至", "sentence": "说明",
 }
 
 // auditValue shows a value by its word where it has one.
@@ -69,10 +71,12 @@ func auditValue(field, value string) string {
 	case "role":
 		return known(roleWords, staff.Role(value))
 	case "source":
-		return known(refusalWords, value)
+		return known(sourceWords, value)
+	case "ordered":
+		return known(map[string]string{"true": "是", "false": "否"}, value)
 	case "recipients":
 		return known(map[string]string{"masked": "遮盖", "clear": "不遮盖"}, value)
-	case "status":
+	case "status", "from", "to": // the ends of a range, or what a delivery became
 		return known(statusWords, courier.Status(value))
 	}
 	return value

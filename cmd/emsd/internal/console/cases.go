@@ -2,12 +2,14 @@ package console
 
 import (
 	"cmp"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 
 	"emsd/courier"
 	"emsd/courier/staff"
+	"emsd/notify/webhook"
 
 	"github.com/google/uuid"
 )
@@ -76,6 +78,7 @@ func (c *Console) cases(v *visit) error {
 // A casePage is one case, and to whom it may be given.
 type casePage struct {
 	courier.CaseFile
+	Hook       *webhook.Endpoint // that a case about a subscriber is about; nil for another case, and when it was deleted
 	Mine       bool
 	MayMove    bool // hand over, release
 	Colleagues []staff.User
@@ -105,6 +108,15 @@ func (c *Console) caseWith(v *visit, status int, id uuid.UUID, p casePage) error
 	var err error
 	if p.CaseFile, err = c.caseFile(v, id); err != nil {
 		return err
+	}
+	if id, ok := webhook.OfSubject(p.Subject); ok {
+		e, err := c.Webhooks.Get(v.Context(), id)
+		if err != nil && !errors.Is(err, courier.ErrNotFound) {
+			return err
+		}
+		if err == nil {
+			p.Hook = &e
+		}
 	}
 	p.Mine = p.Owner == v.User().Actor()
 	p.MayMove = p.Mine || p.Owner != "" && v.User().May(staff.Confirm)

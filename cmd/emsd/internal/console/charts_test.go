@@ -27,6 +27,19 @@ func TestAChartWritesNoStyleAndNoMarkupOfItsLabels(t *testing.T) {
 	}
 }
 
+func TestAClerkReadsWordsAndNoCodes(t *testing.T) {
+	t.Parallel()
+	for got, want := range map[string]string{
+		columnName("phone 手机"): "手机", columnName("新开的受理点"): "新开的受理点", columnName(""): "",
+		auditValue("from", "ordered"): "待交寄", auditValue("from", "2026-11-01"): "2026-11-01", auditValue("source", "interface"): "EMS 接口", auditValue("source", "reply"): "回复短信",
+		auditValue("ordered", "true"): "是", known(endedWords, "billed_later"): "已列入后来的账单", known(endedWords, "联系到本人"): "联系到本人",
+	} {
+		if got != want {
+			t.Errorf("a page says %q, want %q", got, want)
+		}
+	}
+}
+
 func TestTheAxisEndsAtAMultipleOfFour(t *testing.T) {
 	t.Parallel()
 	for most, want := range map[int]float64{0: 4, 1: 4, 4: 4, 5: 8, 8: 8, 9: 20, 21: 40, 41: 80, 81: 200, 900: 2000, 100000: 200000} {

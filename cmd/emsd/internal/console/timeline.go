@@ -202,7 +202,7 @@ func eventEntry(e courier.Event, data courier.EventData) entry {
 	case data.Kind != "":
 		x.Detail = known(interveneWords, data.Kind)
 	case data.Outcome != "":
-		x.Detail = data.Outcome
+		x.Detail = known(endedWords, data.Outcome)
 	}
 	return x
 }

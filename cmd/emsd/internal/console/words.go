@@ -53,6 +53,8 @@ var words = template.FuncMap{
 		return value
 	},
 	"upload":      func(state string) string { return known(uploadWords, state) },
+	"columnName":  columnName,
+	"ended":       func(outcome string) string { return known(endedWords, outcome) },
 	"stationKind": func(kind string) string { return known(stationWords, kind) },
 	"stationKinds": func() []string {
 		return []string{courier.KindPoliceStation, courier.KindBookedWindow, courier.KindRegistrationStation}
@@ -80,6 +82,14 @@ func beijingTime(t time.Time, layout string) string {
 		return "—"
 	}
 	return t.In(beijing).Format(layout)
+}
+
+// columnName is the Chinese name of a column that is told as "phone 手机"; a column that has only one is told by it.
+func columnName(title string) string {
+	if _, chinese, ok := strings.Cut(title, " "); ok {
+		return chinese
+	}
+	return title
 }
 
 func orDash(s string) string {
@@ -140,6 +150,13 @@ var caseWords = map[courier.CaseKind]string{
 	courier.CaseWebhookDisabled: "推送地址停用",
 }
 
+// endedWords say how the system ended a case or a report; what a clerk chose is in words already.
+var endedWords = map[string]string{
+	"moved_on": "已有进展", "settled": "已缴费或已取消", "billed_later": "已列入后来的账单", "enabled": "已启用", "deleted": "已删除", "arrived": "已送达", "address_changed": "地址已更改",
+	"paid": "已付费", "resolved": "已解决", "cancelled": "已取消", "intervention_agreed": "邮政已同意", "intervention_done": "在途处理已办成", "intervention_failed": "在途处理未办成",
+	courier.OutcomeFound: "已找到", courier.OutcomeResent: "邮政重新投递", courier.OutcomeLost: "登记遗失",
+}
+
 var uploadWords = map[string]string{
 	intake.Checking: "正在检查", intake.Checked: "待确认", intake.Loading: "正在导入", intake.Loaded: "已导入", intake.Broken: "无法读取", intake.Discarded: "已放弃",
 }
@@ -178,6 +195,11 @@ var auditWords = map[string]string{
 	"delivery.accept": "收到申请", "delivery.accept_many": "收到一批申请", "delivery.seen": "接口查看完整信息", "payment.record": "登记付款",
 	"search.person": "按手机号或身份证号查找", "queue.export": "导出队列", "user.password_changed": "更改自己的密码", "user.second_factor": "启用动态口令",
 	"sign_in.code_failed": "动态口令错误", "user.recovery_code_used": "使用备用码登录", "user.keep_password": "保留初始密码",
+}
+
+// sourceWords say where something that is audited came from.
+var sourceWords = map[string]string{
+	"reply": refusalWords["reply"], "wrong_person": refusalWords["wrong_person"], "clerk": refusalWords["clerk"], courier.BillFromEMS: "EMS 接口", courier.BillFromFile: "文件",
 }
 
 var refusalWords = map[string]string{"reply": "回复短信", "wrong_person": "号码不是本人", "clerk": "工作人员"}

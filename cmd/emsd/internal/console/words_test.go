@@ -41,7 +41,7 @@ func TestEverythingThatIsRecordedHasAWord(t *testing.T) {
 			t.Errorf("the timeline has no word for the event %s", e)
 		}
 	}
-	deed := regexp.MustCompile(`(?:\bAction: |\bs\.entry\((?:"unknown"|[^",\n]*), |\.(?:Record|seen|change|move|moveCase|newPassword|failed|audit)\([^"\n]*|\baction(?:, err)? :?= )"([a-z_]+[a-z_.]*)"`)
+	deed := regexp.MustCompile(`(?:\bAction: |\bs\.entry\((?:"unknown"|[^",\n]*), |\.(?:Record|RecordMany|seen|seenMany|change|move|moveCase|newPassword|failed|audit)\([^"\n]*|\baction(?:, err)? :?= )"([a-z_]+[a-z_.]*)"`)
 	deeds := map[string]bool{}
 	for _, m := range deed.FindAllStringSubmatch(core+sources(t, "notify")+sources(t, "tracking")+sources(t, "cmd/emsd"), -1) {
 		deeds[m[1]] = true

@@ -162,13 +162,16 @@ func TestEveryGroupOfScansHasOurWords(t *testing.T) {
 }
 
 func TestTheHotlineIsOpenByItsHours(t *testing.T) {
-	for at, want := range map[string]bool{"08:59": false, "09:00": true, "17:59": true, "18:00": false, "00:10": false} {
-		now, err := time.ParseInLocation("2006-01-02 15:04", "2026-11-24 "+at, beijing)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := (View{Now: now.UTC()}).Open(); got != want {
-			t.Errorf("at %s the hotline is open: %t", at, got)
+	// A Tuesday, a Saturday, a Sunday, National Day and New Year's Day: the notice says daily.
+	for _, day := range []string{"2026-11-24", "2026-11-28", "2026-11-29", "2026-10-01", "2027-01-01"} {
+		for at, want := range map[string]bool{"08:59:59": false, "09:00:00": true, "12:30:00": true, "17:59:59": true, "18:00:00": false, "00:10:00": false} {
+			now, err := time.ParseInLocation(time.DateTime, day+" "+at, beijing)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := (View{Now: now.UTC()}).Open(); got != want {
+				t.Errorf("on %s at %s the hotline is open: %t", day, at, got)
+			}
 		}
 	}
 }
