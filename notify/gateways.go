@@ -27,6 +27,7 @@ type Gateways struct {
 	silent map[string]time.Time    // by gateway: until when nothing is begun, for what it is given may be lost (wall)
 	told   map[[2]string]time.Time // by gateway and code: until when an operator is not told again (wall)
 	misses map[string]int          // by gateway: requests in a row that it did not answer; those while it is stopped do not count
+	open   map[string]int          // by gateway: requests that are there now
 }
 
 // A stopKey names a gateway, or its template for one milestone.
@@ -47,7 +48,7 @@ func NewGateways(list ...Gateway) (*Gateways, error) {
 		}
 		names[g.Name()] = true
 	}
-	return &Gateways{list: list, stops: make(map[stopKey]time.Time), silent: make(map[string]time.Time), told: make(map[[2]string]time.Time), misses: make(map[string]int)}, nil
+	return &Gateways{list: list, stops: make(map[stopKey]time.Time), silent: make(map[string]time.Time), told: make(map[[2]string]time.Time), misses: make(map[string]int), open: make(map[string]int)}, nil
 }
 
 // find gives the gateway of an attempt; nil when it is configured no more.
@@ -178,6 +179,18 @@ func (g *Gateways) stopped(gateway string, wall time.Time) bool {
 	return false
 }
 
+// begin notes that a request is at a gateway; end is called when what came of it was noted.
+func (g *Gateways) begin(gateway string) (end func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.open[gateway]++
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.open[gateway]--
+	}
+}
+
 // answered notes that a gateway gave an answer that can be read, whatever it says.
 func (g *Gateways) answered(gateway string) {
 	g.mu.Lock()
@@ -193,7 +206,8 @@ func (g *Gateways) doubted(gateway string) bool {
 }
 
 // missed notes a request that did not leave for a gateway, or that it did not answer. After limit of them in a row the gateway
-// pauses, twice as long each further time, up to most, so that an outage does not take every message that is due.
+// pauses, twice as long each further time, up to most, so that an outage does not take every message that is due. Of many that
+// were begun together those that fail may be back first, so of those a quarter has to: a gateway that loses one in ten is up.
 func (g *Gateways) missed(gateway string, limit int, wall time.Time, pause, most time.Duration) (paused bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -202,10 +216,13 @@ func (g *Gateways) missed(gateway string, limit int, wall time.Time, pause, most
 		return false
 	}
 	g.misses[gateway]++
-	n := g.misses[gateway] - limit
-	if n < 0 {
+	if g.misses[gateway] < max(limit, g.open[gateway]/3) {
 		return false
 	}
+	if g.open[gateway]/3 > limit {
+		g.misses[gateway] = limit // the first pause, however many it took
+	}
+	n := g.misses[gateway] - limit
 	g.stops[k] = wall.Add(min(pause<<min(n, 16), most))
 	g.silent[gateway] = g.stops[k]
 	return true

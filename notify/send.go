@@ -421,6 +421,7 @@ func (r *sendRound) postOne(ctx context.Context, j *sendJob, begun time.Time) re
 	if late != nil || ctx.Err() != nil || wall.Sub(begun) > r.opts.Lease/2 || r.gateways.hushed(j.gateway.Name(), wall) {
 		return back
 	}
+	defer r.gateways.begin(j.gateway.Name())()
 	p := r.send(ctx, j)
 	r.opts.at(PointSendAnswered)
 	r.learn(j, p, r.clock.Wall())

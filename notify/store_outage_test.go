@@ -237,3 +237,44 @@ func TestACarrierThatRefusesUsIsNotTheGateway(t *testing.T) {
 		t.Error("no case")
 	}
 }
+
+// Of many requests that are begun together those that fail may be back first. A gateway that loses one in five is not down: it goes on
+// being used, and no message takes another.
+func TestAFewQuickFailuresAreNoOutage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const n, lost = 50, 10
+	for range n {
+		w.move(w.delivery(), courier.InTransit, courier.EventData{})
+	}
+	w.plan()
+	var begun, failed atomic.Int32
+	all, back := make(chan struct{}), make(chan struct{})
+	a := &fakeGateway{name: "a", script: func(SMS) (bool, error) {
+		nth := begun.Add(1)
+		if nth == n {
+			close(all)
+		}
+		<-all
+		if nth <= lost {
+			return false, &SendError{Class: Unknown, Code: "http_502"}
+		}
+		<-back
+		return true, nil
+	}}
+	b := &fakeGateway{name: "b"}
+	s := w.sender(w.gateways(a, b), Options{Concurrency: n, Lanes: 1, Hook: func(point string) {
+		if point == PointSendAnswered && failed.Add(1) == lost {
+			close(back)
+		}
+	}})
+	w.run(s)
+	if s.gateways.stopped("a", w.clock().Wall()) {
+		t.Error("the gateway was stopped")
+	}
+	w.news(courier.InTransit, courier.EventData{})
+	w.run(s)
+	if sent := a.once(t); sent != n-lost+1 || b.once(t) != 0 {
+		t.Errorf("%d by the first gateway, %d by the second; want all but the %d that it lost", sent, b.once(t), lost)
+	}
+}
