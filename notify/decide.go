@@ -107,7 +107,7 @@ func (p Policy) Decide(m Message, s Situation, now time.Time) Verdict {
 		return v
 	}
 	if m.Milestone == Delivered && !p.inHand(m.Vars) {
-		return Verdict{Action: NotInHand, Reason: "邮政登记的签收方式不能证明本人收到，不发“已送达”，由经办人核实（见工单 delivered_elsewhere）"}
+		return Verdict{Action: NotInHand, Reason: "邮政登记的签收方式不能证明本人收到，不发“已送达”，由经办人核实（见事项“非本人签收”）"}
 	}
 	if m.Milestone == AttemptFailed && m.Vars.Attempt == refusedAtDoor {
 		return Verdict{Action: Declined, Reason: "邮政登记为收件人拒收，不会再次投递，不发“约定再投”；邮件退回派出所后另行通知"}

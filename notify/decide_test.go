@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -403,6 +404,37 @@ func TestCapHoldsUntilTheNextDayOfBeijing(t *testing.T) {
 		v, over := p.Cap(tt.m, tt.sent, tt.now)
 		if over == tt.want.IsZero() || over && (v.Action != Capped || !v.Until.Equal(tt.want) || v.Reason == "") {
 			t.Errorf("%s: %+v, %t; want until %v", tt.name, v, over, tt.want)
+		}
+	}
+}
+
+// A clerk reads the reason of every verdict on the page of a delivery: no word of the program stands in it.
+func TestReasonsHoldNoWordOfTheProgram(t *testing.T) {
+	t.Parallel()
+	p, word := DefaultPolicy(), regexp.MustCompile(`[A-Za-z_]{3,}`)
+	seen := map[Action]bool{}
+	note := func(v Verdict) {
+		if seen[v.Action] = true; word.MatchString(v.Reason) || v.Reason == "" {
+			t.Errorf("%s: %q", v.Action, v.Reason)
+		}
+	}
+	for _, m := range Milestones {
+		for _, status := range courier.Statuses {
+			for _, vars := range []Vars{{}, {Receiver: "self", Attempt: refusedAtDoor}, {Receiver: "agent"}} {
+				for _, s := range []Situation{{}, {OptedOut: true}, {Told: []Told{{Milestone: m}}}, {Told: []Told{{Milestone: Delivered, Position: 9}}}} {
+					s.Status = status
+					for _, later := range []time.Duration{0, time.Hour, 12 * time.Hour, 1000 * time.Hour} {
+						note(p.Decide(Message{Milestone: m, EventAt: noon, Vars: vars}, s, noon.Add(later)))
+					}
+				}
+			}
+		}
+	}
+	capped, _ := p.Cap(Delivered, p.DailyCap, noon)
+	note(capped)
+	for _, a := range Actions {
+		if a != Late && !seen[a] { // Late is the planner's
+			t.Errorf("no reason of %s was read", a)
 		}
 	}
 }
