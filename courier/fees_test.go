@@ -54,10 +54,10 @@ func TestADifferenceOfPostageIsACaseOnce(t *testing.T) {
 		}
 	}
 	var cases []string
-	if err := db.Select(&cases, `SELECT d.waybill_no FROM cases c JOIN deliveries d ON d.id = c.delivery_id WHERE kind = 'fee_difference'`); err != nil {
+	if err := db.Select(&cases, `SELECT d.waybill_no || ' ' || c.detail FROM cases c JOIN deliveries d ON d.id = c.delivery_id WHERE kind = 'fee_difference'`); err != nil {
 		t.Fatal(err)
 	}
-	if fmt.Sprint(cases) != "[W1]" {
+	if fmt.Sprint(cases) != "[W1 收取20.00元，EMS实收24.00元，计费重量80克]" {
 		t.Errorf("cases for %v, want W1 alone: W0 agrees, W3 and W4 are not known, W2 and W5 are collected", cases)
 	}
 	if charger.asked != 4+2 {
