@@ -23,6 +23,9 @@ func (s *Service) HolderOf(ctx context.Context, id uuid.UUID) (Holder, error) {
 	if err != nil {
 		return Holder{}, err
 	}
+	if len(row.Phone) == 0 {
+		return Holder{}, ErrNotFound // erased: nobody can open the page any more
+	}
 	phone, err := s.vault.Unseal(vault.ColumnPhone, id, row.Phone)
 	return Holder{phone, row.Language, row.Status, row.StatusSince}, err
 }

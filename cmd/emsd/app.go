@@ -324,7 +324,7 @@ func (a *app) purge(ctx context.Context) error {
 	if dropped > 0 {
 		a.log.Info("months of traces and answers were dropped", "partitions", dropped)
 	}
-	return errors.Join(err,
+	return errors.Join(err, a.erase(ctx),
 		tracking.EnsurePartitions(ctx, a.db, a.clock.Now(), 3),
 		a.webhooks.Purge(ctx, a.clock.Wall().AddDate(0, 0, -a.cfg.Webhook.KeepDays)),
 		a.service.PurgeIdempotency(ctx, a.clock.Wall().Add(-idempotencyAge)),
@@ -333,6 +333,18 @@ func (a *app) purge(ctx context.Context) error {
 		a.uploads.Purge(ctx, a.clock.Now().Add(-uploadAge)),
 		a.staff.Purge(ctx),
 	)
+}
+
+// erase deletes what is sealed of people whose permits were dealt with long ago.
+func (a *app) erase(ctx context.Context) error {
+	if a.cfg.KeepPersonsDays == 0 {
+		return nil
+	}
+	erased, err := a.service.Erase(ctx, a.clock.Now().AddDate(0, 0, -a.cfg.KeepPersonsDays))
+	if erased > 0 {
+		a.log.Info("what was sealed of recipients was erased", "deliveries", erased)
+	}
+	return err
 }
 
 func (a *app) roundDone(ctx context.Context, name string, took time.Duration, err error) {

@@ -75,6 +75,7 @@ type Config struct {
 	KeepAnswersDays  int           `env:"KEEP_ANSWERS_DAYS" envDefault:"90"`
 	KeepTracesMonths int           `env:"KEEP_TRACES_MONTHS" envDefault:"24"`
 	KeepRepliesDays  int           `env:"KEEP_REPLIES_DAYS" envDefault:"180"`
+	KeepPersonsDays  int           `env:"KEEP_PERSONS_DAYS" envDefault:"365"`
 	FontFiles        []string      `env:"FONT_FILES" envDefault:"/usr/share/fonts-droid-fallback/truetype/DroidSansFallback.ttf,/usr/share/fonts/truetype/hanazono/HanaMinA.ttf,/usr/share/fonts/truetype/hanazono/HanaMinB.ttf"`
 	DatabasePool     int           `env:"DATABASE_POOL" envDefault:"16"`
 	ShutdownTimeout  time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"30s"`
@@ -322,6 +323,9 @@ func (c *Config) check() error {
 	}
 	if c.KeepRepliesDays < 30 {
 		bad("EMSD_KEEP_REPLIES_DAYS: %d is too few, a clerk reads a reply while its envelope is under way: at least 30", c.KeepRepliesDays)
+	}
+	if n := c.KeepPersonsDays; n != 0 && n < max(60, c.TrackingDays) {
+		bad("EMSD_KEEP_PERSONS_DAYS: %d is too few, complaints come weeks later and residents' pages stay for EMSD_TRACKING_DAYS (%d): at least 60 and as many as those, or 0 to keep them for good", n, c.TrackingDays)
 	}
 	if c.SessionMax < c.SessionIdle {
 		bad("EMSD_SESSION_MAX: %s is shorter than EMSD_SESSION_IDLE (%s)", c.SessionMax, c.SessionIdle)

@@ -176,7 +176,7 @@ var policyWords = map[string]string{
 var auditWords = map[string]string{
 	"sign_in": "登录", "sign_in.failed": "登录失败", "sign_out": "退出", "unmask": "查看个人信息", "answers.read": "查看邮政原始应答",
 	"user.create": "新增用户", "user.disable": "停用用户", "user.enable": "恢复用户", "user.password": "重设密码", "user.second_factor_reset": "取消动态口令",
-	"token.create": "新增令牌", "token.rotate": "换发令牌", "token.revoke": "吊销令牌", "policy.open": "开放规定", "policy.end": "截止规定", "tariff.add": "新增资费", "station.save": "保存受理点",
+	"delivery.erase": "按期删除个人信息", "token.create": "新增令牌", "token.rotate": "换发令牌", "token.revoke": "吊销令牌", "policy.open": "开放规定", "policy.end": "截止规定", "tariff.add": "新增资费", "station.save": "保存受理点",
 	"do_not_send.add": "停发号码", "do_not_send.lift": "恢复号码", "upload.add": "上传文件", "upload.load": "导入文件", "upload.discard": "放弃文件", "upload.bad_rows": "下载问题行",
 	"case.close": "办结事项", "case.take": "领取事项", "case.hand_over": "转交事项", "case.release": "退回事项", "case.called": "登记通话", "calls.seen": "查看电话清单", "code.decide": "认定物流代码", "handover": "交寄", "refund": "退费", "redispatch": "再次寄递", "return.receive": "退件入柜", "return.move": "退件移架", "return.pick_up": "退件领取",
 	"return.sent_back": "退件交回制证部门", "return.destroyed": "退件销毁",
