@@ -38,18 +38,21 @@ old_client() { # says how the generated client differs from what openapi.yaml ma
 	go tool oapi-codegen -config "$work/client.yaml" cmd/emsd/internal/api/openapi.yaml &&
 		diff -q $dir/client.gen.go "$work/client.go" >/dev/null || echo "run go generate ./$dir"
 }
+staticcheck() { go build -o "$work/staticcheck" honnef.co/go/tools/cmd/staticcheck && GOFLAGS="${GOFLAGS:-} -race" "$work/staticcheck" ./...; }
 twin_migrations() { find migrations -maxdepth 1 -name '*.sql' -printf '%f\n' | cut -d_ -f1 | sort | uniq -d; }
+
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
 
 # First the modules and the build, so that what they say of downloads is not taken for a fault.
 go mod download || faults=$((faults + 1))
 [ $# -gt 0 ] || in_sigcheck go mod download || faults=$((faults + 1))
 check "gofmt: these files are not formatted" format
-check "go vet" go vet ./...
-check "staticcheck" go tool staticcheck ./...
+# With -race, as the tests: what they need is then compiled once. The checker itself is not, it would be slower.
+check "go vet" go vet -race ./...
+check "staticcheck" staticcheck
 check "migrations: no two of one number" twin_migrations
 check "openapi.yaml: the linter of scripts/package.json" lint_api
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
 check "apiclient: generated from openapi.yaml as it is" old_client
 
 if go build -o "$work/server" ./migrations/dbtest/server; then
