@@ -120,6 +120,7 @@ var measurements = []measurement{
 	{"poll", []string{"P1", "P2", "P4"}, "polling beside the floor", (*bench).measurePolls},
 	{"order", []string{"P3"}, "ordering beside the floor", (*bench).measureOrders},
 	{"accept", []string{"A1"}, "taking in permits by batch", (*bench).measureAccept},
+	{"import", []string{"A4"}, "loading a clerk's file", (*bench).measureImport},
 	{"latency", []string{"A2"}, "from paid to ordered", (*bench).measureLatency},
 	{"pages", []string{"A3"}, "asking the API, of few and of many", (*bench).measurePages},
 	{"send", []string{"M1"}, "sending messages beside the floor", (*bench).measureSends},

@@ -45,7 +45,7 @@ func TestEveryMeasurementRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log(page.String())
-	for _, id := range []string{"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "S1", "S2", "S3", "S4", "S5", "S6", "A1", "A2", "A3", "M1", "M2", "F1", "R1", "W1", "C1", "C2"} {
+	for _, id := range []string{"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "S1", "S2", "S3", "S4", "S5", "S6", "A1", "A2", "A3", "A4", "M1", "M2", "F1", "R1", "W1", "C1", "C2"} {
 		if !strings.Contains(page.String(), "\n| "+id+" |") {
 			t.Errorf("the report has no row for %s", id)
 		}

@@ -80,6 +80,7 @@ var kinds = map[string]func(context.Context, task, *meter) error{
 	"claim":           claimProduct,
 	"accept":          acceptProduct,
 	"accept-floor":    acceptFloor,
+	"import":          importProduct,
 	"latency":         latencyProduct,
 	"send":            sendProduct,
 	"send-floor":      sendFloor,
