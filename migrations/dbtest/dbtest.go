@@ -182,7 +182,7 @@ func pinned(address, dbname string) string {
 	}
 	u.Path = "/" + dbname
 	q := u.Query()
-	q.Set("options", "-c random_page_cost=1.1")
+	q.Set("options", "-c random_page_cost=1.1 -c jit=off")
 	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20")
 	return u.String()
 }

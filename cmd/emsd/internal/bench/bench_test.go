@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 }
 
 // session is what the daemon sets; cmd/emsd hands over its own.
-const session = "-c random_page_cost=1.1 -c TimeZone=UTC"
+const session = "-c random_page_cost=1.1 -c jit=off -c TimeZone=UTC"
 
 // tiny measures everything, and little of it.
 var tiny = Sizes{Rounds: 1, Polls: 600, Orders: 600, Snapshot: 600, Pairs: 1, Young: 600, Starts: 1, Rows: []int{600, 6000}, Claims: 3, Due: 600,

@@ -277,7 +277,7 @@ func settings(ctx context.Context, db *sqlx.DB) (version string, all []setting, 
 	err = db.SelectContext(ctx, &all, `
 		SELECT name, current_setting(name) AS value FROM pg_settings
 		WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'wal_level', 'shared_buffers', 'max_wal_size', 'autovacuum',
-			'random_page_cost', 'wal_compression')
+			'jit', 'random_page_cost', 'wal_compression')
 		ORDER BY name`)
 	return version, all, err
 }
