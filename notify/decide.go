@@ -189,10 +189,22 @@ func (p Policy) usefulUntil(m Message, s Situation) time.Time {
 
 // lastDay is the Beijing midnight that begins the last day of collection.
 func lastDay(m Message, s Situation) (time.Time, bool) {
-	if day, err := time.ParseInLocation(time.DateOnly, m.Vars.HeldUntil, beijing); err == nil {
+	if day := dayOf(m.Vars.HeldUntil); !day.IsZero() {
 		return day, true
 	}
 	return s.HeldUntil, !s.HeldUntil.IsZero()
+}
+
+// dayOf is the start of a day in Beijing, written yyyy-mm-dd; zero when there is none.
+func dayOf(text string) time.Time {
+	if text == "" { // most have none, and an error costs
+		return time.Time{}
+	}
+	day, err := time.ParseInLocation(time.DateOnly, text, beijing)
+	if err != nil {
+		return time.Time{}
+	}
+	return day
 }
 
 // quietUntil reports whether the hour forbids the message, and until when.

@@ -56,7 +56,7 @@ func documentedTexts(t *testing.T) string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fmt.Fprintf(&b, "| `%s` | %d | %d, %d | %s<br>%s |\n", text, TextVersion(text), units("签名八个字签名八", longest), Segments("签名八个字签名八", longest),
+			fmt.Fprintf(&b, "| `%s` | %d | %d, %d | %s<br>%s |\n", text, TextVersion(text), signed("签名八个字签名八", longest), Segments("签名八个字签名八", longest),
 				Text(text), Numbered(text))
 		}
 	}

@@ -24,6 +24,11 @@ type Finder interface {
 	Questions() Questions
 }
 
+// A Bounded gateway ends every request by itself within a time, so that its caller needs no clock of its own for it.
+type Bounded interface {
+	Timeout() time.Duration
+}
+
 // A Templated gateway sends by templates that its vendor has approved.
 type Templated interface {
 	HasTemplate(m Milestone) bool // by the name of a text
@@ -39,6 +44,13 @@ type Ruled interface {
 type Questions struct {
 	After []time.Duration // at least one, counted from the attempt's start
 	Proof bool            // Absent after the last question: the gateway never took it
+}
+
+// knowsAttempts reports whether a gateway can always be asked about an attempt by our id, so that its silence is proof. Of any other
+// a word may come that names the number only.
+func knowsAttempts(g Gateway) bool {
+	f, ok := g.(Finder)
+	return ok && f.Questions().Proof
 }
 
 // A Puller is a gateway whose receipts can be fetched.

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,6 +60,11 @@ func (g *Gateways) find(name string) Gateway {
 		}
 	}
 	return nil
+}
+
+// byNumber reports whether a gateway may know a message by its number only.
+func (g *Gateways) byNumber() bool {
+	return slices.ContainsFunc(g.list, func(one Gateway) bool { return !knowsAttempts(one) })
 }
 
 // A choice is the gateway that a message takes, and by which of the texts that would do.
@@ -179,16 +185,22 @@ func (g *Gateways) stopped(gateway string, wall time.Time) bool {
 	return false
 }
 
-// begin notes that a request is at a gateway; end is called when what came of it was noted.
-func (g *Gateways) begin(gateway string) (end func()) {
+// begin notes that a request is at a gateway, until end; false: nothing is to be begun there now.
+func (g *Gateways) begin(gateway string, wall time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.open[gateway]++
-	return func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.open[gateway]--
+	if g.silent[gateway].After(wall) {
+		return false
 	}
+	g.open[gateway]++
+	return true
+}
+
+// end is called when what came of a request was noted.
+func (g *Gateways) end(gateway string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.open[gateway]--
 }
 
 // answered notes that a gateway gave an answer that can be read, whatever it says.

@@ -83,17 +83,17 @@ func (m *Metrics) planned(milestone Milestone) {
 	}
 }
 
-func (m *Metrics) decided(milestone Milestone, a Action) {
+func (m *Metrics) decided(milestone Milestone, a Action, n int) {
 	if m != nil {
-		m.verdicts.WithLabelValues(string(milestone), string(a)).Inc()
+		m.verdicts.WithLabelValues(string(milestone), string(a)).Add(float64(n))
 	}
 }
 
-func (m *Metrics) attempted(gateway, outcome string, segments int) {
+func (m *Metrics) attempted(gateway, outcome string, n, segments int) {
 	if m == nil {
 		return
 	}
-	m.attempts.WithLabelValues(gateway, outcome).Inc()
+	m.attempts.WithLabelValues(gateway, outcome).Add(float64(n))
 	if outcome == accepted {
 		m.segments.WithLabelValues(gateway).Add(float64(segments))
 	}

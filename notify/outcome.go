@@ -28,10 +28,10 @@ const (
 // keep records what came of a chunk's requests, and tries again while the database is away: what a gateway said is known to
 // nobody else, and a plain refusal that is forgotten would be a message in doubt, never to be sent. It gives up when the
 // lease is over, or this process is to stop; then the attempts are taken over and asked about.
-func (r *sendRound) keep(ctx context.Context, jobs []*sendJob, replies []reply) error {
+func (r *sendRound) keep(ctx context.Context, chunk int64, jobs []*sendJob, replies []reply) error {
 	wait := recordAgain
 	for waited := time.Duration(0); ; waited += wait {
-		err := r.record(ctx, jobs, replies)
+		err := r.record(ctx, chunk, jobs, replies)
 		if err == nil || waited >= r.opts.Lease {
 			return err
 		}
@@ -50,7 +50,7 @@ func (r *sendRound) keep(ctx context.Context, jobs []*sendJob, replies []reply) 
 
 // record writes what came of a chunk's requests, with a case for each message that will not arrive. To write it twice
 // changes nothing.
-func (r *sendRound) record(ctx context.Context, jobs []*sendJob, replies []reply) error {
+func (r *sendRound) record(ctx context.Context, chunk int64, jobs []*sendJob, replies []reply) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
 	now, wall := r.clock.Now(), r.clock.Wall()
@@ -61,8 +61,12 @@ func (r *sendRound) record(ctx context.Context, jobs []*sendJob, replies []reply
 		soon = soon || settlings[i].messageState == queued && !settlings[i].next.After(wall)
 	}
 	err := courier.InTx(ctx, r.db, func(tx *sqlx.Tx) error {
-		lost, err := settle(ctx, tx, []string{sending, unknown}, settlings, now, wall)
+		quick := preparedTx{tx, r.prepared}
+		lost, err := settle(ctx, quick, []string{sending, unknown}, settlings, now, wall)
 		if err != nil {
+			return err
+		}
+		if err := endChunks(ctx, quick, chunk); err != nil {
 			return err
 		}
 		var cases []courier.NewCase
@@ -94,7 +98,7 @@ func (r *sendRound) record(ctx context.Context, jobs []*sendJob, replies []reply
 
 // outcome says what a reply makes of an attempt and its message (dossier E.2, E.4).
 func (r *sendRound) outcome(j *sendJob, p reply, wall time.Time) settling {
-	s := settling{attempt: j.attempt, providerID: p.sent.ProviderID}
+	s := settling{attempt: j.attempt, delivery: j.DeliveryID, milestone: j.Milestone, providerID: p.sent.ProviderID}
 	if p.err == nil {
 		s.state, s.messageState, s.reason = accepted, accepted, "短信网关已接收"
 		if j.inOtherLanguage() {
@@ -235,17 +239,22 @@ func (r *sendRound) stop(j *sendJob, e *SendError, wall time.Time) {
 
 // note counts and logs what an operator acts on.
 func (r *sendRound) note(jobs []*sendJob, replies []reply) {
+	taken, segments := make(map[string]int), make(map[string]int) // by gateway
 	for i, j := range jobs {
 		p := replies[i]
 		if p.err == nil {
-			r.metrics.attempted(j.gateway.Name(), accepted, p.segments)
+			taken[j.gateway.Name()]++
+			segments[j.gateway.Name()] += p.segments
 			continue
 		}
-		r.metrics.attempted(j.gateway.Name(), p.err.Class.String(), p.segments)
+		r.metrics.attempted(j.gateway.Name(), p.err.Class.String(), 1, p.segments)
 		if p.handedBack || p.err.Class == Configuration {
 			continue
 		}
 		r.log.Warn("a message was not clearly accepted", "gateway", j.gateway.Name(), "attempt", j.attempt.String(),
 			"delivery", j.DeliveryID.String(), "milestone", string(j.Milestone), "class", p.err.Class.String(), "code", p.err.Code, "message", p.err.Message)
+	}
+	for name, n := range taken {
+		r.metrics.attempted(name, accepted, n, segments[name])
 	}
 }

@@ -56,7 +56,7 @@ func Preview(gateways []Gateway, signatures map[string]string, text Milestone, s
 		if r, ok := g.(Ruled); ok {
 			f.Template = r.TemplateCode(text)
 		}
-		if _, bad := fit(g, text, vars); bad != nil && f.Why == "" {
+		if bad := check(g, text, vars); bad != nil && f.Why == "" {
 			f.Why, f.Clerk = bad.Message, bad.Clerk
 		}
 		p.Fits = append(p.Fits, f)

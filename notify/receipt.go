@@ -115,7 +115,7 @@ func (r *Receipts) missing(ctx context.Context) error {
 	}
 	now := r.clock.Now()
 	for {
-		counts, n, err := markNoReceipt(ctx, r.db, of, now.Add(-receiptsWithin), now, receiptChunk)
+		counts, more, err := markNoReceipt(ctx, r.db, of, now)
 		if err != nil {
 			return fmt.Errorf("note missing receipts: %w", err)
 		}
@@ -123,7 +123,7 @@ func (r *Receipts) missing(ctx context.Context) error {
 			r.metrics.notReceived(gateway, missing)
 			r.log.Warn("messages that a gateway took have no receipt after a day", "gateway", gateway, "count", missing)
 		}
-		if n < receiptChunk {
+		if !more {
 			return nil
 		}
 	}
@@ -303,7 +303,10 @@ func (r *Receipts) settling(o openReceipt) settling {
 	if reader, ok := r.gateways.find(o.Gateway).(ReceiptReader); ok {
 		outcome, class = reader.ReadReceipt(o.Success, o.Code)
 	}
-	s := settling{attempt: o.AttemptID, code: o.Code, providerID: o.ProviderID}
+	s := settling{attempt: o.AttemptID, milestone: o.Milestone, code: o.Code, providerID: o.ProviderID}
+	if o.DeliveryID != nil {
+		s.delivery = *o.DeliveryID
+	}
 	switch outcome {
 	case Arrived:
 		s.state, s.messageState, s.reason = delivered, delivered, "回执：短信已送达"

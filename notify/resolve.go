@@ -55,29 +55,30 @@ func (r *Resolver) Round(ctx context.Context) error {
 func (r *Resolver) sweep(ctx context.Context) error {
 	for {
 		now, wall := r.clock.Now(), r.clock.Wall()
-		left, err := leftSending(ctx, r.db, wall.Add(-r.opts.Lease), r.opts.Chunk)
-		if err != nil || len(left) == 0 {
+		chunks, left, err := leftSending(ctx, r.db, wall.Add(-r.opts.Lease))
+		if err != nil || len(chunks) == 0 {
 			return err
 		}
 		settlings := make([]settling, len(left))
 		for i, a := range left {
 			settlings[i] = settling{
-				attempt: a.ID, state: unknown, class: Unknown.String(), code: "interrupted", messageState: unknown,
+				attempt: a.ID, delivery: a.DeliveryID, milestone: a.Milestone, state: unknown, class: Unknown.String(), code: "interrupted", messageState: unknown,
 				reason: "发送中断，正在查询短信网关是否已接收，不会重发", resolveAt: r.firstQuestion(a),
 			}
 		}
 		err = courier.InTx(ctx, r.db, func(tx *sqlx.Tx) error {
-			_, err := settle(ctx, tx, []string{sending}, settlings, now, wall)
-			return err
+			if _, err := settle(ctx, tx, []string{sending}, settlings, now, wall); err != nil {
+				return err
+			}
+			return endChunks(ctx, tx, chunks...)
 		})
 		if err != nil {
 			return err
 		}
-		r.log.Warn("attempts without an outcome taken over", "count", len(left))
-		r.opts.at(PointResolveSwept)
-		if len(left) < r.opts.Chunk {
-			return nil
+		if len(left) > 0 {
+			r.log.Warn("attempts without an outcome taken over", "count", len(left))
 		}
+		r.opts.at(PointResolveSwept)
 	}
 }
 
@@ -193,7 +194,7 @@ func (r *Resolver) record(ctx context.Context, open []openAttempt, answers []ans
 
 // resolve says what an answer makes of an unknown attempt: settled, or asked about again.
 func (o Options) resolve(a openAttempt, got answer, wall time.Time) (settling, question, bool) {
-	s := settling{attempt: a.ID, providerID: got.found.ProviderID}
+	s := settling{attempt: a.ID, delivery: a.DeliveryID, milestone: a.Milestone, providerID: got.found.ProviderID}
 	giveUp := a.StartedAt.Add(o.ReceiptWait)
 	switch {
 	case errors.Is(got.err, errNotAsked):

@@ -1,15 +1,16 @@
 package notify
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"emsd/courier"
@@ -126,8 +127,9 @@ type Sender struct {
 	log      *slog.Logger
 	metrics  *Metrics
 
-	slots   chan struct{} // requests in flight
-	limiter *rate.Limiter
+	prepared *statements
+	slots    chan struct{} // requests in flight
+	limiter  *rate.Limiter
 }
 
 // NewSender returns a Sender; it starts nothing. metrics may be nil.
@@ -137,7 +139,7 @@ func NewSender(db *sqlx.DB, v *vault.Vault, g *Gateways, clock courier.Clock, op
 	if opts.Rate > 0 {
 		limit = rate.Limit(opts.Rate)
 	}
-	return &Sender{db: db, vault: v, gateways: g, clock: clock, opts: opts, log: log, metrics: m,
+	return &Sender{db: db, vault: v, gateways: g, clock: clock, opts: opts, log: log, metrics: m, prepared: newStatements(db),
 		slots: make(chan struct{}, opts.Concurrency), limiter: rate.NewLimiter(limit, max(1, int(opts.Rate/10)))}
 }
 
@@ -151,7 +153,9 @@ func (s *Sender) Round(ctx context.Context) error {
 	for _, g := range s.gateways.list {
 		s.metrics.gatewayStopped(g.Name(), s.gateways.stopped(g.Name(), s.clock.Wall()))
 	}
-	r := &sendRound{Sender: s}
+	r := &sendRound{Sender: s, postings: make(chan posting, s.opts.Concurrency)}
+	defer r.workers.Wait()
+	defer close(r.postings)
 	if s.opts.Lanes == 1 || s.gateways.probing(s.clock.Wall()) {
 		return r.lane(ctx)
 	}
@@ -177,6 +181,11 @@ type sendRound struct {
 	*Sender
 	mu     sync.Mutex
 	cursor cursor
+
+	// Workers belong to the round, not to a lane: they do not wait for a lane's last answer, and keep the stacks that requests need.
+	hire     sync.Once
+	workers  sync.WaitGroup
+	postings chan posting
 }
 
 func (r *sendRound) lane(ctx context.Context) error {
@@ -197,8 +206,11 @@ func (r *sendRound) lane(ctx context.Context) error {
 // chunk takes one chunk through: claim, verdicts and intents, commit; requests; outcomes, commit. It returns how many
 // messages it claimed.
 func (r *sendRound) chunk(ctx context.Context) (int, error) {
+	if err := r.prepared.prepare(ctx); err != nil {
+		return 0, fmt.Errorf("prepare statements: %w", err)
+	}
 	now, wall := r.clock.Now(), r.clock.Wall()
-	claimed, jobs, err := r.claim(ctx, now, wall)
+	claimed, jobs, begun, err := r.claim(ctx, now, wall)
 	if err != nil {
 		return 0, fmt.Errorf("claim messages: %w", err)
 	}
@@ -208,15 +220,16 @@ func (r *sendRound) chunk(ctx context.Context) (int, error) {
 	r.opts.at(PointSendIntentCommitted)
 	replies := r.post(ctx, jobs, wall)
 	r.opts.at(PointSendPosted)
-	if err := r.keep(ctx, jobs, replies); err != nil {
+	if err := r.keep(ctx, begun, jobs, replies); err != nil {
 		return 0, fmt.Errorf("record the outcome of %d messages: %w", len(jobs), err)
 	}
 	r.opts.at(PointSendOutcomeWritten)
 	return claimed, nil
 }
 
-// claim decides about a chunk of due messages and commits the verdicts, with an intent for each that is to be sent.
-func (r *sendRound) claim(ctx context.Context, now, wall time.Time) (claimed int, send []*sendJob, err error) {
+// claim decides about a chunk of due messages and commits the verdicts, with an intent for each that is to be sent; chunk is
+// the number of those in attempt_chunks.
+func (r *sendRound) claim(ctx context.Context, now, wall time.Time) (claimed int, send []*sendJob, chunk int64, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	limit := r.opts.Chunk
@@ -226,7 +239,8 @@ func (r *sendRound) claim(ctx context.Context, now, wall time.Time) (claimed int
 	var parkings []parking
 	var last cursor
 	err = courier.InTx(ctx, r.db, func(tx *sqlx.Tx) error {
-		jobs, err := claimDue(ctx, tx, r.cursor, now, wall, limit)
+		quick := preparedTx{tx, r.prepared}
+		jobs, err := claimDue(ctx, quick, r.cursor, now, wall, limit)
 		if err != nil || len(jobs) == 0 {
 			return err
 		}
@@ -236,21 +250,16 @@ func (r *sendRound) claim(ctx context.Context, now, wall time.Time) (claimed int
 		if len(jobs) == 0 {
 			return nil
 		}
-		if err := r.situate(ctx, tx, jobs, now); err != nil {
+		if err := r.situate(ctx, quick, jobs, now); err != nil {
 			return err
 		}
 		var cases []courier.NewCase
 		send, parkings, cases = r.sort(jobs, now, wall)
-		var capped []parking
-		send, capped = r.keepCaps(send, now)
-		parkings = append(parkings, capped...)
-		begun, waiting, err := insertAttempts(ctx, tx, send, now, wall)
-		if err != nil {
+		var waiting []parking
+		send, waiting = r.keepNumbers(send, now, wall)
+		parkings = append(parkings, waiting...)
+		if chunk, err = insertAttempts(ctx, quick, send, now, wall); err != nil {
 			return err
-		}
-		send = begun
-		for _, j := range waiting {
-			parkings = append(parkings, parking{id: j.ID, milestone: j.Milestone, state: queued, verdict: Hold, reason: "等待同一号码的上一条短信有结果", next: wall.Add(r.opts.RetryAfter)})
 		}
 		if err := park(ctx, tx, parkings, now); err != nil {
 			return err
@@ -262,34 +271,57 @@ func (r *sendRound) claim(ctx context.Context, now, wall time.Time) (claimed int
 		return nil
 	})
 	if err != nil || claimed == 0 {
-		return 0, nil, err
+		return 0, nil, 0, err
 	}
 	r.cursor = last
 	r.count(send, parkings)
-	return claimed, send, nil
+	return claimed, send, chunk, nil
 }
 
 // situate reads what verdicts depend on beside the delivery itself.
-func (r *sendRound) situate(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob, now time.Time) error {
-	if err := readSituation(ctx, tx, jobs, nextMinute(now, 0).AddDate(0, 0, -1)); err != nil {
+func (r *sendRound) situate(ctx context.Context, tx queryer, jobs []*sendJob, now time.Time) error {
+	if err := readSituation(ctx, tx, jobs, nextMinute(now, 0).AddDate(0, 0, -1), r.gateways.byNumber()); err != nil {
 		return err
 	}
 	return readPast(ctx, tx, jobs)
 }
 
-// keepCaps parks what would be too much for a number today.
-func (r *sendRound) keepCaps(send []*sendJob, now time.Time) (kept []*sendJob, parkings []parking) {
-	more := make(map[string]int) // by number: what is kept of this chunk
+// keepNumbers parks what would be too much for a number today, and what would be the second of one text in doubt at a gateway and
+// number: of two, a report that names neither could be about both (dossier E.2).
+func (r *sendRound) keepNumbers(send []*sendJob, now, wall time.Time) (kept []*sendJob, parkings []parking) {
+	more := make(map[string]int, len(send)) // by number: what is kept of this chunk
+	kept = send[:0]
 	for _, j := range send {
 		number := string(j.Number)
-		if v, over := r.opts.Policy.Cap(j.Milestone, j.sentToday+more[number], now); over && number != "" {
+		if number == "" {
+			kept = append(kept, j)
+			continue
+		}
+		if v, over := r.opts.Policy.Cap(j.Milestone, j.sentToday+more[number], now); over {
 			parkings = append(parkings, parking{id: j.ID, milestone: j.Milestone, state: queued, verdict: v.Action, reason: v.Reason, notBefore: v.Until})
+			continue
+		}
+		if j.doubted() || more[number] > 0 && slices.ContainsFunc(kept, j.alike) {
+			parkings = append(parkings, parking{id: j.ID, milestone: j.Milestone, state: queued, verdict: Hold, reason: "等待同一号码的上一条短信有结果", next: wall.Add(r.opts.RetryAfter)})
 			continue
 		}
 		more[number]++
 		kept = append(kept, j)
 	}
 	return kept, parkings
+}
+
+// wording names the text that was taken, and its version.
+func (j *sendJob) wording() string { return string(j.text) + "/" + strconv.Itoa(TextVersion(j.text)) }
+
+// doubted reports whether it is not known what became of the same text, given to the same gateway for the same number.
+func (j *sendJob) doubted() bool {
+	return len(j.doubts) > 0 && slices.Contains(j.doubts, j.gateway.Name()+" "+j.wording())
+}
+
+// alike reports whether two jobs give the same text to the same gateway for the same number.
+func (j *sendJob) alike(k *sendJob) bool {
+	return bytes.Equal(j.Number, k.Number) && j.gateway == k.gateway && j.text == k.text
 }
 
 // inFlightWait is how long a message waits for one of the same delivery that is at a gateway this moment, so that they
@@ -366,19 +398,19 @@ func (j *sendJob) template() Milestone {
 }
 
 func (j *sendJob) situation() Situation {
-	s := Situation{Status: j.Status, Told: j.told, OptedOut: j.optedOut}
-	if day, err := time.ParseInLocation(time.DateOnly, j.HeldUntil, beijing); err == nil {
-		s.HeldUntil = day
-	}
-	return s
+	return Situation{Status: j.Status, Told: j.told, OptedOut: j.optedOut, HeldUntil: dayOf(j.HeldUntil)}
 }
 
 func (r *sendRound) count(send []*sendJob, parkings []parking) {
+	sent := make(map[Milestone]int)
 	for _, j := range send {
-		r.metrics.decided(j.Milestone, Send)
+		sent[j.Milestone]++
+	}
+	for m, n := range sent {
+		r.metrics.decided(m, Send, n)
 	}
 	for _, p := range parkings {
-		r.metrics.decided(p.milestone, p.verdict)
+		r.metrics.decided(p.milestone, p.verdict, 1)
 	}
 }
 
@@ -391,37 +423,59 @@ type reply struct {
 	local      bool // no gateway has seen it
 }
 
-// post makes the requests, beside each other.
+// A posting is one request that a worker is to make.
+type posting struct {
+	job   *sendJob
+	begun time.Time
+	reply *reply
+	done  *sync.WaitGroup
+}
+
+// post makes the requests, beside each other, and waits for their end.
 func (r *sendRound) post(ctx context.Context, jobs []*sendJob, begun time.Time) []reply {
+	r.hire.Do(func() {
+		for range r.opts.Concurrency {
+			r.workers.Go(func() { r.work(ctx) })
+		}
+	})
 	replies := make([]reply, len(jobs))
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(len(jobs), r.opts.Concurrency) {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(jobs); i = int(next.Add(1)) - 1 {
-				replies[i] = r.postOne(ctx, jobs[i], begun)
-			}
-		})
+	var done sync.WaitGroup
+	done.Add(len(jobs))
+	for i, j := range jobs {
+		r.postings <- posting{j, begun, &replies[i], &done}
 	}
-	wg.Wait()
+	done.Wait()
 	return replies
 }
+
+// work makes requests until the round's lanes have ended.
+func (r *sendRound) work(ctx context.Context) {
+	for p := range r.postings {
+		*p.reply = r.postOne(ctx, p.job, p.begun)
+		p.done.Done()
+	}
+}
+
+// notBegun is the reply to a request that was not made.
+var notBegun = reply{err: &SendError{Class: Unsent, Code: codeNotBegun, Clerk: "尚未交给短信网关，重新决定"}, handedBack: true, local: true}
 
 // postOne makes a request when its turn comes. It begins none when ctx has ended, half the lease is over, or the gateway has
 // shown meanwhile that messages may be lost there: such a message is decided about anew.
 func (r *sendRound) postOne(ctx context.Context, j *sendJob, begun time.Time) reply {
-	back := reply{err: &SendError{Class: Unsent, Code: codeNotBegun, Clerk: "尚未交给短信网关，重新决定"}, handedBack: true, local: true}
-	if r.gateways.hushed(j.gateway.Name(), r.clock.Wall()) {
-		return back
+	name := j.gateway.Name()
+	if r.gateways.hushed(name, r.clock.Wall()) {
+		return notBegun
 	}
-	late := r.limiter.Wait(ctx) // an error is the end of ctx
+	if r.opts.Rate > 0 && r.limiter.Wait(ctx) != nil { // an error is the end of ctx
+		return notBegun
+	}
 	r.slots <- struct{}{}
 	defer func() { <-r.slots }()
 	wall := r.clock.Wall()
-	if late != nil || ctx.Err() != nil || wall.Sub(begun) > r.opts.Lease/2 || r.gateways.hushed(j.gateway.Name(), wall) {
-		return back
+	if ctx.Err() != nil || wall.Sub(begun) > r.opts.Lease/2 || !r.gateways.begin(name, wall) {
+		return notBegun
 	}
-	defer r.gateways.begin(j.gateway.Name())()
+	defer r.gateways.end(name)
 	p := r.send(ctx, j)
 	r.opts.at(PointSendAnswered)
 	r.learn(j, p, r.clock.Wall())
@@ -434,8 +488,12 @@ func (r *sendRound) send(ctx context.Context, j *sendJob) reply {
 	if err != nil {
 		return reply{err: err, local: true}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.opts.PostTimeout)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx)
+	if b, ok := j.gateway.(Bounded); !ok || b.Timeout() > r.opts.PostTimeout {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.opts.PostTimeout)
+		defer cancel()
+	}
 	sent, failure := j.gateway.Send(ctx, s)
 	return reply{sent: sent, err: r.judge(j, failure), segments: s.Segments}
 }
@@ -477,15 +535,14 @@ func (r *sendRound) compose(j *sendJob) (SMS, *SendError) {
 		facts.Password = password.Reveal()
 	}
 	vars := Fields(j.text, name.Reveal(), facts)
-	text, unfit := fit(j.gateway, j.text, vars)
-	if unfit != nil {
+	if unfit := check(j.gateway, j.text, vars); unfit != nil {
 		return SMS{}, unfit
 	}
-	return SMS{AttemptID: j.attempt, Phone: phone, Milestone: j.text, Vars: vars, Segments: Segments(r.opts.Signatures[j.gateway.Name()], text)}, nil
+	return SMS{AttemptID: j.attempt, Phone: phone, Milestone: j.text, Vars: vars, Segments: segmentsOf(r.opts.Signatures[j.gateway.Name()], j.text, vars)}, nil
 }
 
 func (j *sendJob) facts() Facts {
-	f := Facts{WaybillNo: cmp.Or(j.WaybillNo, j.vars.WaybillNo), DueFen: max(j.FeeFen-j.PaidFen, 0)}
+	f := Facts{WaybillNo: cmp.Or(j.WaybillNo, j.vars.WaybillNo), DueFen: j.DueFen}
 	f.LastDay, _ = lastDay(j.message(), j.situation())
 	return f
 }

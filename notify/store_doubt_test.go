@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"emsd/courier/vault"
 
 	"github.com/google/uuid"
+	"github.com/lib/pq"
 )
 
 // newsTo makes a delivery to a number and plans the message of its hand-over.
@@ -21,37 +23,77 @@ func (w *world) newsTo(phone string, to courier.Status) uuid.UUID {
 	return id
 }
 
+// A vagueFinder is a fakeFinder whose silence proves nothing: it may know a message by its number only.
+type vagueFinder struct{ fakeFinder }
+
+func (g *vagueFinder) Questions() Questions {
+	q := g.fakeFinder.Questions()
+	q.Proof = false
+	return q
+}
+
 // TestI4_OneAttemptInDoubtPerNumber: two permits of one family have one number. While it is not known what became of the
 // first text, the second of the same text waits; another text does not.
 func TestI4_OneAttemptInDoubtPerNumber(t *testing.T) {
 	t.Parallel()
+	tests := []struct {
+		name  string
+		vague bool
+		ends  string
+	}{{"asked by our id", false, "a absent"}, {"known by the number", true, "a abandoned"}}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			a := &vagueFinder{fakeFinder{fakeGateway{name: "a", script: always(Unknown, false)}}}
+			gateways := w.gateways(a)
+			if !tt.vague {
+				gateways = w.gateways(&a.fakeFinder)
+			}
+			first, second := w.newsTo(phoneOf(1), courier.InTransit), w.newsTo(phoneOf(1), courier.InTransit)
+			other := w.newsTo(phoneOf(1), courier.OutForDelivery)
+			s := w.sender(gateways, Options{})
+			w.run(s)
+			w.wantAttempts(first, "a unknown")
+			w.wantAttempts(second)
+			w.wantAttempts(other, "a unknown")
+			w.wantMessage(second, HandedOver, state{queued, Hold, 0})
+			w.pass(time.Minute)
+			w.run(s)
+			w.wantAttempts(second)
+			a.script = nil
+			for range 40 {
+				w.pass(time.Minute)
+				w.run(w.resolver(gateways, Options{}))
+				w.run(s)
+			}
+			w.wantAttempts(first, tt.ends)
+			w.wantAttempts(second, "a accepted")
+		})
+	}
+}
+
+// Where a report may name the number only, the database itself refuses a second attempt in doubt, whoever asks; and one that
+// has been in doubt for a week still makes the next of its text wait.
+func TestI4_ADoubtThatANumberAloneWouldSettleIsAlone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
-	a := &fakeFinder{fakeGateway{name: "a", script: always(Unknown, false)}}
-	gateways := w.gateways(a)
-	first, second := w.newsTo(phoneOf(1), courier.InTransit), w.newsTo(phoneOf(1), courier.InTransit)
-	other := w.newsTo(phoneOf(1), courier.OutForDelivery)
-	s := w.sender(gateways, Options{})
+	a := &vagueFinder{fakeFinder{fakeGateway{name: "a", script: always(Unknown, false)}}}
+	first := w.newsTo(phoneOf(1), courier.InTransit)
+	s := w.sender(w.gateways(a), Options{})
 	w.run(s)
 	w.wantAttempts(first, "a unknown")
+	w.exec(`UPDATE message_attempts SET sent_at = sent_at - interval '7 days'`)
+	second := w.newsTo(phoneOf(1), courier.InTransit)
+	w.run(s)
 	w.wantAttempts(second)
-	w.wantAttempts(other, "a unknown")
-	w.wantMessage(second, HandedOver, state{queued, Hold, 0})
-	a.script = nil
-	for range 40 {
-		w.pass(time.Minute)
-		w.run(w.resolver(gateways, Options{}))
-		w.run(s)
-	}
-	w.wantAttempts(first, "a absent")
-	w.wantAttempts(second, "a accepted")
-	// The database itself refuses a second one, whoever asks.
-	w.exec(`UPDATE message_attempts SET state = 'unknown' WHERE state = 'accepted'`)
 	_, err := w.db.ExecContext(t.Context(), `
 		INSERT INTO message_attempts (id, message_id, gateway, template, phone_lookup, state, sent_on, started_at)
 		SELECT gen_random_uuid(), (SELECT id FROM messages WHERE delivery_id = $1), gateway, template, phone_lookup, 'sending', sent_on, started_at
-		FROM message_attempts WHERE state = 'unknown' AND template LIKE 'handed_over/%'`, first)
-	if err == nil {
-		t.Error("a second attempt in doubt was written")
+		FROM message_attempts WHERE state = 'unknown' AND template LIKE 'handed_over/%'`, second)
+	var refused *pq.Error
+	if !errors.As(err, &refused) || refused.Constraint != "i4_one_attempt_in_doubt" {
+		t.Errorf("a second attempt in doubt: %v", err)
 	}
 }
 

@@ -119,27 +119,44 @@ func markReceipts(ctx context.Context, tx *sqlx.Tx, open []openReceipt, now time
 	return err
 }
 
-// markNoReceipt notes up to limit attempts that their gateway took before a time and of which nothing was heard; it counts
-// them by gateway.
-func markNoReceipt(ctx context.Context, db *sqlx.DB, gateways []string, before, now time.Time, limit int) (counts map[string]int, n int, err error) {
+// markNoReceipt notes attempts of which nothing was heard though their receipts are due, looking at a few chunks of attempts, and
+// counts them by gateway. A chunk in which all is known goes; one with an attempt in doubt is looked at again in an hour.
+func markNoReceipt(ctx context.Context, db *sqlx.DB, gateways []string, now time.Time) (counts map[string]int, more bool, err error) {
+	const most = 4
 	var rows []struct {
 		Gateway string `db:"gateway"`
 		Missing int    `db:"missing"`
+		Looked  int    `db:"looked"`
 	}
 	err = db.SelectContext(ctx, &rows, `
-		WITH silent AS (
+		WITH due AS MATERIALIZED (
+			SELECT id, attempts FROM attempt_chunks WHERE check_at < $2 ORDER BY check_at LIMIT $3 FOR UPDATE SKIP LOCKED
+		), of AS MATERIALIZED (
+			SELECT due.id AS chunk, a.id, a.gateway, a.state, a.no_receipt_at
+			FROM due CROSS JOIN unnest(due.attempts) AS o(id) JOIN message_attempts a ON a.id = o.id
+		), silent AS MATERIALIZED (
 			SELECT id FROM message_attempts
-			WHERE state = 'accepted' AND no_receipt_at IS NULL AND sent_at < $2 AND gateway = ANY ($1)
-			ORDER BY sent_at LIMIT $4
+			WHERE id IN (SELECT id FROM of WHERE state = 'accepted' AND no_receipt_at IS NULL AND gateway = ANY ($1)) AND state = 'accepted'
 			FOR UPDATE SKIP LOCKED
 		), marked AS (
-			UPDATE message_attempts a SET no_receipt_at = $3 FROM silent WHERE a.id = silent.id RETURNING a.gateway
+			UPDATE message_attempts a SET no_receipt_at = $2 FROM silent WHERE a.id = silent.id RETURNING a.gateway
+		), open AS MATERIALIZED (
+			SELECT DISTINCT chunk FROM of WHERE state IN ('sending', 'unknown')
+		), later AS (
+			UPDATE attempt_chunks SET check_at = $2 + interval '1 hour' WHERE id IN (SELECT chunk FROM open)
+		), gone AS (
+			DELETE FROM attempt_chunks WHERE id IN (SELECT id FROM due) AND id NOT IN (SELECT chunk FROM open)
 		)
-		SELECT gateway, count(*) AS missing FROM marked GROUP BY gateway`, pq.Array(gateways), before, now, limit)
-	counts = make(map[string]int, len(rows))
+		SELECT '' AS gateway, 0 AS missing, count(*) AS looked FROM due
+		UNION ALL
+		SELECT gateway, count(*), 0 FROM marked GROUP BY gateway`, pq.Array(gateways), now, most)
+	counts = make(map[string]int)
 	for _, r := range rows {
+		if r.Gateway == "" {
+			more = r.Looked == most
+			continue
+		}
 		counts[r.Gateway] = r.Missing
-		n += r.Missing
 	}
-	return counts, n, err
+	return counts, more, err
 }

@@ -25,17 +25,19 @@ type openAttempt struct {
 	Alone bool           `db:"alone"` // no other attempt to the number is in doubt
 }
 
-// leftSending reads attempts whose sender has not written their outcome within its lease: it is gone. The index
-// i4_one_attempt_in_doubt holds those that are at a gateway or in doubt, which are few.
-func leftSending(ctx context.Context, db *sqlx.DB, before time.Time, limit int) ([]openAttempt, error) {
-	var left []openAttempt
-	err := db.SelectContext(ctx, &left, `
-		SELECT id, gateway, started_at
-		FROM message_attempts
-		WHERE state = 'sending' AND started_at < $1
-		ORDER BY started_at
-		LIMIT $2`, before, limit)
-	return left, err
+// leftSending reads chunks of attempts whose sender has not written their outcome within its lease: it is gone, or took too long.
+// Of their attempts it gives those that are still sending.
+func leftSending(ctx context.Context, db *sqlx.DB, before time.Time) (chunks []int64, left []openAttempt, err error) {
+	const most = 10
+	if err := db.SelectContext(ctx, &chunks, `
+		SELECT id FROM attempt_chunks WHERE NOT settled AND begun_at < $1 ORDER BY begun_at LIMIT $2`, before, most); err != nil || len(chunks) == 0 {
+		return nil, nil, err
+	}
+	err = db.SelectContext(ctx, &left, `
+		SELECT a.id, a.gateway, a.started_at, m.delivery_id, m.milestone
+		FROM attempt_chunks c CROSS JOIN unnest(c.attempts) AS of(id) JOIN message_attempts a ON a.id = of.id JOIN messages m ON m.id = a.message_id
+		WHERE c.id = ANY ($1) AND a.state = 'sending'`, pq.Array(chunks))
+	return chunks, left, err
 }
 
 // claimUnknown takes up to limit unknown attempts that are due to be asked about; until then no other resolver takes

@@ -1,6 +1,8 @@
 package notify
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -19,26 +21,24 @@ import (
 
 // A sendJob is a queued message that this transaction holds, with what its verdict and its text depend on.
 type sendJob struct {
-	ID         uuid.UUID      `db:"id"`
-	DeliveryID uuid.UUID      `db:"delivery_id"`
-	Milestone  Milestone      `db:"milestone"`
-	Position   int64          `db:"position"`
-	EventAt    time.Time      `db:"event_at"`
-	RawVars    []byte         `db:"vars"`
-	NotBefore  time.Time      `db:"not_before"`
-	Tries      int            `db:"tries"`
-	Status     courier.Status `db:"status"`
-	WaybillNo  string         `db:"waybill_no"`
-	FeeFen     int64          `db:"fee_fen"`
-	PaidFen    int64          `db:"paid_fen"`
-	HeldUntil  string         `db:"held_until"` // yyyy-mm-dd or empty
-	Phone      []byte         `db:"phone_sealed"`
-	Number     []byte         `db:"phone_lookup"` // keyed hash of Phone
-	Name       []byte         `db:"name_sealed"`
-	Reason     string         `db:"reason"`          // of the last verdict
-	Password   []byte         `db:"password_sealed"` // empty: the delivery has none
-	Language   string         `db:"language"`
-	Free       bool           `db:"free"` // no other sender is about a message to the number
+	ID         uuid.UUID
+	DeliveryID uuid.UUID
+	Milestone  Milestone
+	Position   int64
+	EventAt    time.Time
+	NotBefore  time.Time
+	Tries      int
+	Status     courier.Status
+	WaybillNo  string
+	DueFen     int64  // still to pay
+	HeldUntil  string // yyyy-mm-dd or empty
+	Phone      []byte // sealed
+	Number     []byte // keyed hash of Phone
+	Name       []byte // sealed
+	Reason     string // of the last verdict, where the delivery has a password
+	Password   []byte // sealed; empty: the delivery has none
+	Language   string
+	Free       bool // no other sender is about a message to the number
 
 	vars      Vars
 	told      []Told
@@ -46,6 +46,7 @@ type sendJob struct {
 	past      map[string]past // by gateway
 	rejected  int             // how often a gateway said no for now; not how often it asked us to wait
 	sentToday int             // messages that may have reached the number
+	doubts    []string        // what is in doubt at the number: gateway and template of each
 	optedOut  bool
 
 	// Of a message that is to be sent.
@@ -71,52 +72,61 @@ type cursor struct {
 // claimDue locks up to limit messages that are due, and their numbers until the transaction ends, so that senders beside each
 // other see what the other gave to a number. Messages that another sender holds are left to it; those to a number that another
 // one is about are not free, and wait for the next round: nobody waits for anybody.
-func claimDue(ctx context.Context, tx *sqlx.Tx, after cursor, now, wall time.Time, limit int) ([]*sendJob, error) {
-	var jobs []*sendJob
-	err := tx.SelectContext(ctx, &jobs, `
-		WITH due AS MATERIALIZED (
-			SELECT m.id, m.delivery_id, m.milestone, m.position, m.event_at, m.vars, m.not_before, m.tries, m.reason,
-				d.status, coalesce(d.waybill_no, '') AS waybill_no, d.fee_fen, d.paid_fen,
-				coalesce(to_char(d.held_until, 'YYYY-MM-DD'), '') AS held_until, d.phone_sealed, d.phone_lookup, d.name_sealed,
-				coalesce(d.password_sealed, '') AS password_sealed, d.language
-			FROM messages m JOIN deliveries d ON d.id = m.delivery_id
-			WHERE m.queued AND m.not_before <= $1 AND (m.next_attempt_at IS NULL OR m.next_attempt_at <= $2)
-				AND (m.not_before, m.id) > ($3, $4)
-			ORDER BY m.not_before, m.id
+func claimDue(ctx context.Context, tx queryer, after cursor, now, wall time.Time, limit int) ([]*sendJob, error) {
+	rows, err := tx.QueryContext(ctx, `
+		WITH m AS MATERIALIZED (
+			SELECT id, delivery_id, milestone, position, event_at, vars, not_before, tries, reason
+			FROM messages
+			WHERE queued AND not_before <= $1 AND (next_attempt_at IS NULL OR next_attempt_at <= $2) AND (not_before, id) > ($3, $4)
+			ORDER BY not_before, id
 			LIMIT $5
-			FOR UPDATE OF m SKIP LOCKED
+			FOR UPDATE SKIP LOCKED
 		)
-		SELECT id, delivery_id, milestone, position, event_at, vars, not_before, tries, reason, status, waybill_no, fee_fen, paid_fen, held_until,
-			phone_sealed, phone_lookup, name_sealed, password_sealed, language,
-			pg_try_advisory_xact_lock(hashtext('message_cap'), hashtext(encode(phone_lookup, 'hex'))) AS free
-		FROM due
-		ORDER BY not_before, id`, now, wall, after.notBefore, after.id, limit)
+		SELECT m.id, m.delivery_id, m.milestone, m.position, m.event_at, m.vars, m.not_before, m.tries,
+			CASE WHEN d.password_sealed IS NULL THEN '' ELSE m.reason END, d.status, coalesce(d.waybill_no, ''),
+			greatest(d.fee_fen - d.paid_fen, 0), coalesce(to_char(d.held_until, 'YYYY-MM-DD'), ''), d.phone_sealed, d.phone_lookup, d.name_sealed, d.password_sealed, d.language,
+			pg_try_advisory_xact_lock(hashtext('message_cap'), hashtext(encode(d.phone_lookup, 'hex')))
+		FROM m JOIN deliveries d ON d.id = m.delivery_id`, now, wall, after.notBefore, after.id, limit)
 	if err != nil {
 		return nil, err
 	}
-	for _, j := range jobs {
-		if err := json.Unmarshal(j.RawVars, &j.vars); err != nil {
+	defer rows.Close()
+	jobs := make([]*sendJob, 0, limit)
+	for rows.Next() {
+		j := new(sendJob)
+		var vars sql.RawBytes
+		if err := rows.Scan(&j.ID, &j.DeliveryID, &j.Milestone, &j.Position, &j.EventAt, &vars, &j.NotBefore, &j.Tries, &j.Reason, &j.Status, &j.WaybillNo,
+			&j.DueFen, &j.HeldUntil, &j.Phone, &j.Number, &j.Name, &j.Password, &j.Language, &j.Free); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(vars, &j.vars); err != nil {
 			return nil, fmt.Errorf("read the variables of message %s: %w", j.ID, err)
 		}
+		jobs = append(jobs, j)
 	}
-	return jobs, nil
+	slices.SortFunc(jobs, func(a, b *sendJob) int {
+		return cmp.Or(a.NotBefore.Compare(b.NotBefore), bytes.Compare(a.ID[:], b.ID[:]))
+	})
+	return jobs, rows.Err()
 }
 
 // readSituation fills in what the residents of the jobs' deliveries have been told, or are being told, how many messages may
-// have reached each job's number since a time, and whether it wants none. What surely did not reach it does not count. The
+// have reached each job's number since a time, what is in doubt at it (byNumber: at gateways that do not know attempts by their id,
+// too, of any age), and whether it wants none. What surely did not reach it does not count. The
 // numbers are locked, so what another sender did about them is committed and seen.
-func readSituation(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob, since time.Time) error {
-	deliveries, numbers := make([]string, len(jobs)), make([][]byte, len(jobs))
+func readSituation(ctx context.Context, tx queryer, jobs []*sendJob, since time.Time, byNumber bool) error {
+	deliveries, numbers := make([]uuid.UUID, len(jobs)), make([][]byte, len(jobs))
 	for i, j := range jobs {
-		deliveries[i], numbers[i] = j.DeliveryID.String(), j.Number
+		deliveries[i], numbers[i] = j.DeliveryID, j.Number
 	}
 	var rows []struct {
-		N         int       `db:"n"`
-		Milestone Milestone `db:"milestone"` // of a message that was told; empty: of none
-		Position  int64     `db:"position"`
-		State     string    `db:"state"`
-		Sent      int       `db:"sent"`
-		OptedOut  bool      `db:"opted_out"`
+		N         int            `db:"n"`
+		Milestone Milestone      `db:"milestone"` // of a message that was told; empty: of none
+		Position  int64          `db:"position"`
+		State     string         `db:"state"`
+		Sent      int            `db:"sent"`
+		OptedOut  bool           `db:"opted_out"`
+		Doubts    pq.StringArray `db:"doubts"`
 	}
 	// OFFSET 0 keeps the planner at one look into the index per delivery and number: on a table that was never analyzed it
 	// prefers to read all of it.
@@ -124,17 +134,21 @@ func readSituation(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob, since time
 		WITH j AS MATERIALIZED (
 			SELECT delivery_id, number, n - 1 AS n FROM unnest($1::uuid[], $2::bytea[]) WITH ORDINALITY AS j(delivery_id, number, n)
 		)
-		SELECT j.n, m.milestone, m.position, m.state, 0 AS sent, false AS opted_out
+		SELECT j.n, m.milestone, m.position, m.state, 0 AS sent, false AS opted_out, NULL::text[] AS doubts
 		FROM j CROSS JOIN LATERAL (SELECT milestone, position, state FROM messages WHERE delivery_id = j.delivery_id OFFSET 0) m
 		WHERE m.state IN ('sending', 'unknown', 'accepted', 'delivered')
 		UNION ALL
-		SELECT j.n, '', 0, '', count(*), false
-		FROM j CROSS JOIN LATERAL (SELECT state FROM message_attempts WHERE phone_lookup = j.number AND sent_at >= $3 OFFSET 0) a
+		SELECT j.n, '', 0, '', count(*), false, array_agg(a.gateway || ' ' || a.template) FILTER (WHERE a.state IN ('sending', 'unknown'))
+		FROM j CROSS JOIN LATERAL (SELECT gateway, template, state FROM message_attempts WHERE phone_lookup = j.number AND sent_at >= $3 OFFSET 0) a
 		WHERE a.state IN ('sending', 'unknown', 'accepted', 'delivered', 'failed', 'abandoned')
 		GROUP BY j.n
 		UNION ALL
-		SELECT j.n, '', 0, '', 0, true FROM j JOIN do_not_send r ON r.phone_lookup = j.number AND r.lifted_at IS NULL`,
-		pq.Array(deliveries), pq.ByteaArray(numbers), since)
+		SELECT j.n, '', 0, '', 0, false, ARRAY[a.gateway || ' ' || a.template]
+		FROM j CROSS JOIN LATERAL (SELECT gateway, template FROM message_attempts WHERE doubted = j.number OFFSET 0) a
+		WHERE $4
+		UNION ALL
+		SELECT j.n, '', 0, '', 0, true, NULL FROM j JOIN do_not_send r ON r.phone_lookup = j.number AND r.lifted_at IS NULL`,
+		courier.UUIDs(deliveries), pq.ByteaArray(numbers), since, byNumber)
 	if err != nil {
 		return err
 	}
@@ -145,13 +159,14 @@ func readSituation(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob, since time
 			j.inFlight = j.inFlight || r.State == sending
 		}
 		j.sentToday += r.Sent
+		j.doubts = append(j.doubts, r.Doubts...)
 		j.optedOut = j.optedOut || r.OptedOut
 	}
 	return nil
 }
 
 // readPast fills in what became of each job's earlier attempts.
-func readPast(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob) error {
+func readPast(ctx context.Context, tx queryer, jobs []*sendJob) error {
 	byID := make(map[uuid.UUID]*sendJob)
 	var ids []string
 	for _, j := range jobs {
@@ -226,50 +241,51 @@ func park(ctx context.Context, tx *sqlx.Tx, parkings []parking, now time.Time) e
 	return err
 }
 
-// insertAttempts writes the intent of every request (I-4); i5_one_open_attempt refuses a second one. Jobs whose number
-// has an attempt in doubt with the same text at the same gateway come back: they wait. Numbers are inserted in their order,
-// or two senders could wait for each other.
-func insertAttempts(ctx context.Context, tx *sqlx.Tx, jobs []*sendJob, now, wall time.Time) (begun, waiting []*sendJob, err error) {
+// insertAttempts writes the intent of every request (I-4) and returns their chunk; i5_one_open_attempt and i4_one_attempt_in_doubt
+// refuse a second one. A sender that holds the numbers knows beforehand that they will not.
+func insertAttempts(ctx context.Context, tx queryer, jobs []*sendJob, now, wall time.Time) (chunk int64, err error) {
 	if len(jobs) == 0 {
-		return nil, nil, nil
+		return 0, nil
 	}
 	n := len(jobs)
-	ids, messages, gateways, templates := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
-	numbers := make([][]byte, n)
-	for i, j := range jobs {
-		numbers[i] = j.Number
-		ids[i], messages[i], gateways[i] = j.attempt.String(), j.ID.String(), j.gateway.Name()
-		templates[i] = fmt.Sprintf("%s/%d", j.text, TextVersion(j.text))
+	ids, messages, numbers, which := make([]uuid.UUID, n), make([]uuid.UUID, n), make([][]byte, n), make([]int64, n)
+	type route struct { // what most of a chunk have in common
+		gateway Gateway
+		text    Milestone
 	}
-	var refused []uuid.UUID
-	err = tx.SelectContext(ctx, &refused, `
-		WITH a AS MATERIALIZED (
-			SELECT id, message_id, gateway, template, phone_lookup
-			FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $8::bytea[]) AS a(id, message_id, gateway, template, phone_lookup)
-		), intent AS (
-			INSERT INTO message_attempts (id, message_id, gateway, template, phone_lookup, state, sent_on, started_at, sent_at)
-			SELECT id, message_id, gateway, template, nullif(phone_lookup, ''), 'sending', $5, $6, $7 FROM a
-			ORDER BY phone_lookup, gateway, template, id
-			ON CONFLICT (gateway, phone_lookup, template) WHERE state IN ('sending', 'unknown') DO NOTHING
-			RETURNING id, message_id
+	known := make(map[route]int64)
+	var gateways, templates []string
+	var byNumber []bool
+	for i, j := range jobs {
+		k, seen := known[route{j.gateway, j.text}]
+		if !seen {
+			k = int64(len(known)) + 1
+			known[route{j.gateway, j.text}] = k
+			gateways, templates, byNumber = append(gateways, j.gateway.Name()), append(templates, j.wording()), append(byNumber, !knowsAttempts(j.gateway))
+		}
+		ids[i], messages[i], numbers[i], which[i] = j.attempt, j.ID, j.Number, k
+	}
+	err = tx.GetContext(ctx, &chunk, `
+		WITH intent AS (
+			INSERT INTO message_attempts (id, message_id, gateway, template, phone_lookup, by_number, state, sent_on, started_at, sent_at)
+			SELECT id, message_id, ($5::text[])[r], ($6::text[])[r], nullif(phone_lookup, ''), ($7::boolean[])[r], 'sending', $8, $9, $10
+			FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::integer[]) AS a(id, message_id, phone_lookup, r)
 		), told AS (
 			UPDATE messages m
-			SET state = 'sending', verdict = 'send', reason = '正在发送', tries = tries + 1, next_attempt_at = NULL, updated_at = $7
-			FROM intent i WHERE m.id = i.message_id
+			SET state = 'sending', verdict = 'send', reason = '正在发送', tries = tries + 1, next_attempt_at = NULL, updated_at = $10
+			FROM unnest($2::uuid[]) AS a(message_id)
+			WHERE m.id = a.message_id
 		)
-		SELECT id FROM a WHERE id NOT IN (SELECT id FROM intent)`,
-		pq.Array(ids), pq.Array(messages), pq.Array(gateways), pq.Array(templates), beijingDay(now), wall, now, pq.ByteaArray(numbers))
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, j := range jobs {
-		if slices.Contains(refused, j.attempt) {
-			waiting = append(waiting, j)
-		} else {
-			begun = append(begun, j)
-		}
-	}
-	return begun, waiting, nil
+		INSERT INTO attempt_chunks (begun_at, check_at, attempts) VALUES ($9, $11, $1::uuid[]) RETURNING id`,
+		courier.UUIDs(ids), courier.UUIDs(messages), pq.ByteaArray(numbers), pq.Array(which), pq.Array(gateways), pq.Array(templates), pq.Array(byNumber),
+		beijingDay(now), wall, now, now.Add(receiptsWithin))
+	return chunk, err
+}
+
+// endChunks notes that the outcome of chunks of attempts is written.
+func endChunks(ctx context.Context, tx queryer, chunks ...int64) error {
+	_, err := tx.ExecContext(ctx, `UPDATE attempt_chunks SET settled = true WHERE id = ANY ($1)`, pq.Array(chunks))
+	return err
 }
 
 // beijingDay is the day by which gateways book what they take, yyyyMMdd; business time, as a simulated gateway's clock is.
@@ -278,6 +294,8 @@ func beijingDay(t time.Time) string { return t.In(beijing).Format("20060102") }
 // A settling is what became of an attempt and what that makes of its message.
 type settling struct {
 	attempt    uuid.UUID
+	delivery   uuid.UUID // whose message it is
+	milestone  Milestone
 	state      string // of the attempt
 	class      string
 	code       string
@@ -297,19 +315,29 @@ type fate struct {
 }
 
 // settle writes outcomes and returns the attempts that did not take theirs: one that a receipt or another process has settled
-// meanwhile keeps what it has. Messages are locked in the planner's order, or the two could wait for each other.
+// meanwhile keeps what it has. Rows are written, and so locked, in the order in which the planner locks messages, or the two could
+// wait for each other.
 //
 // The states that may be left travel as a column, or the optimizer reads the whole index of open attempts to find them.
-func settle(ctx context.Context, tx *sqlx.Tx, from []string, settlings []settling, now, wall time.Time) (lost map[uuid.UUID]bool, err error) {
+func settle(ctx context.Context, tx queryer, from []string, settlings []settling, now, wall time.Time) (lost map[uuid.UUID]bool, err error) {
 	if len(settlings) == 0 {
 		return nil, nil
 	}
 	n := len(settlings)
-	ids, providers, which := make([]string, n), make([]string, n), make([]int64, n)
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, k int) int {
+		a, b := &settlings[i], &settlings[k]
+		return cmp.Or(bytes.Compare(a.delivery[:], b.delivery[:]), strings.Compare(string(a.milestone), string(b.milestone)))
+	})
+	ids, providers, which := make([]uuid.UUID, n), make([]string, n), make([]int64, n)
 	known := make(map[fate]int64)
 	var states, classes, codes, messages, reasons []string
 	var resolveAt, next []time.Time
-	for i, s := range settlings {
+	for at, i := range order {
+		s := &settlings[i]
 		f := fate{s.state, s.class, s.code, s.messageState, s.reason, s.resolveAt, s.next}
 		k, seen := known[f]
 		if !seen {
@@ -319,7 +347,7 @@ func settle(ctx context.Context, tx *sqlx.Tx, from []string, settlings []settlin
 			messages, reasons = append(messages, s.messageState), append(reasons, s.reason)
 			resolveAt, next = append(resolveAt, s.resolveAt), append(next, s.next)
 		}
-		ids[i], providers[i], which[i] = s.attempt.String(), cut(s.providerID, 200), k
+		ids[at], providers[at], which[at] = s.attempt, cut(s.providerID, 200), k
 	}
 	var refused []uuid.UUID
 	err = tx.SelectContext(ctx, &refused, `
@@ -327,18 +355,12 @@ func settle(ctx context.Context, tx *sqlx.Tx, from []string, settlings []settlin
 			SELECT id, provider_id, ($4::text[])[f] AS state, ($5::text[])[f] AS class, ($6::text[])[f] AS code, ($7::timestamptz[])[f] AS resolve_at,
 				($8::text[])[f] AS message_state, ($9::text[])[f] AS reason, ($10::timestamptz[])[f] AS next_attempt_at, $11::text[] AS was
 			FROM unnest($1::uuid[], $2::text[], $3::integer[]) AS s(id, provider_id, f)
-		), held AS MATERIALIZED (
-			SELECT a.id
-			FROM s JOIN message_attempts a ON a.id = s.id JOIN messages m ON m.id = a.message_id
-			WHERE a.state = ANY (s.was)
-			ORDER BY m.delivery_id, m.milestone
-			FOR UPDATE OF m
 		), taken AS (
 			UPDATE message_attempts a
 			SET state = s.state, class = s.class, code = s.code,
 				provider_id = CASE WHEN s.provider_id <> '' THEN s.provider_id ELSE a.provider_id END,
 				finished_at = coalesce(a.finished_at, $12), resolve_at = s.resolve_at
-			FROM s JOIN held h ON h.id = s.id
+			FROM s
 			WHERE a.id = s.id AND a.state = ANY (s.was)
 			RETURNING a.id, a.message_id, s.message_state, s.reason, s.next_attempt_at
 		), told AS (
@@ -348,7 +370,7 @@ func settle(ctx context.Context, tx *sqlx.Tx, from []string, settlings []settlin
 			WHERE m.id = t.message_id
 		)
 		SELECT id FROM s WHERE id NOT IN (SELECT id FROM taken)`,
-		pq.Array(ids), pq.Array(providers), pq.Array(which), pq.Array(states), pq.Array(classes), pq.Array(codes), optionalTimes(resolveAt),
+		courier.UUIDs(ids), pq.Array(providers), pq.Array(which), pq.Array(states), pq.Array(classes), pq.Array(codes), optionalTimes(resolveAt),
 		pq.Array(messages), pq.Array(reasons), optionalTimes(next), pq.Array(from), wall, now)
 	if err != nil {
 		return nil, err
@@ -363,6 +385,9 @@ func settle(ctx context.Context, tx *sqlx.Tx, from []string, settlings []settlin
 // cut makes a foreign word fit for a column: valid, without NUL, no longer than is worth keeping.
 func cut(s string, n int) string {
 	s = strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
+	if len(s) <= n {
+		return s
+	}
 	runes := []rune(s)
 	if len(runes) <= n {
 		return s

@@ -110,23 +110,34 @@ func yuan(fen int64) string {
 	return fmt.Sprintf("%d.%02d", fen/100, fen%100)
 }
 
-// units counts what the carriers count: UTF-16 units of the signature in its brackets and of the text (dossier F).
-func units(signature, text string) int {
-	n := 2 // the brackets
-	for _, part := range [...]string{signature, text} {
-		for _, r := range part {
-			n += max(utf16.RuneLen(r), 1)
-		}
+// units counts what the carriers count: UTF-16 units (dossier F).
+func units(text string) (n int) {
+	for _, r := range text {
+		n += max(utf16.RuneLen(r), 1)
 	}
 	return n
 }
 
-// Segments counts the parts that the carriers bill for a signature, without its brackets, and a text: 70 units fit one,
-// else 67 each.
-func Segments(signature, text string) int {
-	n := units(signature, text)
-	if n <= 70 {
+// signed counts a text with its signature, which stands in brackets.
+func signed(signature, text string) int { return 2 + units(signature) + units(text) }
+
+// Segments counts the parts that the carriers bill for a signature, without its brackets, and a text.
+func Segments(signature, text string) int { return parts(signed(signature, text)) }
+
+// segmentsOf is Segments of a text as Render fills it in.
+func segmentsOf(signature string, m Milestone, vars map[string]string) int {
+	text := parsedTexts[m]
+	n := signed(signature, "") + text.units
+	for _, name := range text.names {
+		n += units(vars[name])
+	}
+	return parts(n)
+}
+
+// parts splits units as carriers do: 70 fit one message, else 67 each.
+func parts(units int) int {
+	if units <= 70 {
 		return 1
 	}
-	return (n + 66) / 67
+	return (units + 66) / 67
 }

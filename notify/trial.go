@@ -110,13 +110,12 @@ func (t *Trials) send(ctx context.Context, g Gateway, j Trial, text Milestone, p
 
 func (t *Trials) post(ctx context.Context, g Gateway, id uuid.UUID, text Milestone, phone vault.Secret) (Sent, *SendError) {
 	vars := trialFields(text)
-	words, unfit := fit(g, text, vars)
-	if unfit != nil {
+	if unfit := check(g, text, vars); unfit != nil {
 		return Sent{}, unfit
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.opts.PostTimeout)
 	defer cancel()
-	sent, err := g.Send(ctx, SMS{AttemptID: id, Phone: phone, Milestone: text, Vars: vars, Segments: Segments(t.opts.Signatures[g.Name()], words)})
+	sent, err := g.Send(ctx, SMS{AttemptID: id, Phone: phone, Milestone: text, Vars: vars, Segments: segmentsOf(t.opts.Signatures[g.Name()], text, vars)})
 	if err == nil {
 		return sent, nil
 	}

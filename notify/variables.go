@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"emsd/courier"
@@ -14,18 +15,36 @@ import (
 type variable struct {
 	title   string // for clerks
 	longest int    // characters
-	form    *regexp.Regexp
+	form    func(string) bool
 	wanted  string // what form asks for, for clerks
 	longVal string // a value as long as any, for previews and checks
 }
 
 // variables are all that texts have a place for: a name, a waybill's number, money, a day, a delivery password.
 var variables = map[string]variable{
-	"name": {"姓名", 3, regexp.MustCompile(`^([\p{L}〇]\*\*|申请人)$`), "只能是姓和两个星号", "申请人"},
-	"no":   {"邮件号", 13, regexp.MustCompile(`^[0-9A-Z]{8,13}$`), "只能是8到13位数字或大写字母", "1200000001417"},
-	"fee":  {"金额", 6, regexp.MustCompile(`^[1-9][0-9]{0,3}(\.[0-9]{2})?$|^0\.[0-9]{2}$`), "只能是大于零的元和分", "123.45"},
-	"day":  {"日期", 7, regexp.MustCompile(`^([0-9]{1,2}月[0-9]{1,2}日|` + withoutDay + `|[A-Z][a-z]{2} [0-9]{1,2}|` + withoutDayEnglish + `)$`), "只能是月和日", "12月31日"},
-	"code": {"签收密码", 6, regexp.MustCompile(`^[0-9]{6}$`), "只能是6位数字", "012345"},
+	"name": {"姓名", 3, isMasked, "只能是姓和两个星号", "申请人"},
+	"no":   {"邮件号", 13, isNumber, "只能是8到13位数字或大写字母", "1200000001417"},
+	"fee":  {"金额", 6, regexp.MustCompile(`^[1-9][0-9]{0,3}(\.[0-9]{2})?$|^0\.[0-9]{2}$`).MatchString, "只能是大于零的元和分", "123.45"},
+	"day":  {"日期", 7, regexp.MustCompile(`^([0-9]{1,2}月[0-9]{1,2}日|` + withoutDay + `|[A-Z][a-z]{2} [0-9]{1,2}|` + withoutDayEnglish + `)$`).MatchString, "只能是月和日", "12月31日"},
+	"code": {"签收密码", 6, regexp.MustCompile(`^[0-9]{6}$`).MatchString, "只能是6位数字", "012345"},
+}
+
+// isMasked reports whether a text is a name of which the first character is left, or what stands for one that has none. Every
+// message has a name and most a number, so neither is a regular expression.
+func isMasked(text string) bool {
+	surname, masked := strings.CutSuffix(text, "**")
+	first, size := utf8.DecodeRuneInString(surname)
+	return text == "申请人" || masked && size == len(surname) && (unicode.IsLetter(first) || first == '〇')
+}
+
+// isNumber reports whether a text is a waybill number: 8 to 13 digits and capitals.
+func isNumber(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; (c < '0' || c > '9') && (c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return 8 <= len(text) && len(text) <= 13
 }
 
 // For an envelope of which nobody said how long it waits.
@@ -44,6 +63,7 @@ var placeholder = regexp.MustCompile(`\$\{([a-z]+)\}`)
 type parsed struct {
 	words []string
 	names []string
+	units int // of the words, as units counts
 }
 
 // parsedTexts are all texts, parsed once: every message needs one.
@@ -57,6 +77,7 @@ var parsedTexts = func() map[Milestone]parsed {
 			from = at[1]
 		}
 		p.words = append(p.words, text.words[from:])
+		p.units = units(strings.Join(p.words, ""))
 		all[m] = p
 	}
 	return all
@@ -95,7 +116,7 @@ func checkForms(m Milestone, vars map[string]string) *BadValue {
 			return &BadValue{name, "is empty", v.title + "为空"}
 		case n > v.longest:
 			return &BadValue{name, fmt.Sprintf("has %d characters, %d is the most", n, v.longest), fmt.Sprintf("%s有%d个字符，最多%d个", v.title, n, v.longest)}
-		case !v.form.MatchString(value):
+		case !v.form(value):
 			return &BadValue{name, "has another form than it should", v.title + v.wanted}
 		}
 	}
@@ -128,24 +149,26 @@ func hasAddress(text string) bool {
 
 // BadVariable finds a value that the gateway would refuse: such a message would never be sent, and say so late.
 func (r Rules) BadVariable(vars map[string]string) *BadValue {
-	names := make([]string, 0, len(vars))
-	for name := range vars {
-		names = append(names, name)
+	var first *BadValue // by name
+	for name, value := range vars {
+		if bad := r.badValue(name, value); bad != nil && (first == nil || name < first.Variable) {
+			first = bad
+		}
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		title, value := variables[name].title, vars[name]
-		n := utf8.RuneCountInString(value)
-		if n == 0 {
-			return &BadValue{name, "is empty", title + "为空"}
-		}
-		if r.LongestVariable > 0 && n > r.LongestVariable {
-			return &BadValue{name, fmt.Sprintf("has %d characters, 1 to %d are allowed", n, r.LongestVariable),
-				fmt.Sprintf("%s有%d个字符，该短信网关允许1到%d个", title, n, r.LongestVariable)}
-		}
-		if why, clerk := r.refuses(value); why != "" {
-			return &BadValue{name, why, title + clerk}
-		}
+	return first
+}
+
+func (r Rules) badValue(name, value string) *BadValue {
+	n := utf8.RuneCountInString(value)
+	if n == 0 {
+		return &BadValue{name, "is empty", variables[name].title + "为空"}
+	}
+	if r.LongestVariable > 0 && n > r.LongestVariable {
+		return &BadValue{name, fmt.Sprintf("has %d characters, 1 to %d are allowed", n, r.LongestVariable),
+			fmt.Sprintf("%s有%d个字符，该短信网关允许1到%d个", variables[name].title, n, r.LongestVariable)}
+	}
+	if why, clerk := r.refuses(value); why != "" {
+		return &BadValue{name, why, variables[name].title + clerk}
 	}
 	return nil
 }
@@ -156,7 +179,7 @@ func (r Rules) refuses(value string) (why, clerk string) {
 		return "is not UTF-8", "不是有效的文本"
 	case hasAddress(value):
 		return "holds an address", "含有网址"
-	case strings.ContainsAny(value, "【】"+r.Characters), strings.ContainsFunc(value, pictorial):
+	case strings.ContainsAny(value, "【】"), r.Characters != "" && strings.ContainsAny(value, r.Characters), strings.ContainsFunc(value, pictorial):
 		return "holds a character that is not allowed", "含有短信不允许的字符"
 	}
 	return "", ""
@@ -183,7 +206,7 @@ func (r Rules) BadText(m Milestone, signature string) (why, clerk string) {
 	if why, clerk := r.refuses(text); why != "" {
 		return "the text " + why, "内容" + clerk
 	}
-	if n := units(signature, text); r.LongestText > 0 && n > r.LongestText {
+	if n := signed(signature, text); r.LongestText > 0 && n > r.LongestText {
 		return fmt.Sprintf("the text can have %d characters, the gateway allows %d", n, r.LongestText),
 			fmt.Sprintf("全文可长达%d个字符，该短信网关最多允许%d个", n, r.LongestText)
 	}
@@ -195,18 +218,17 @@ func pictorial(r rune) bool {
 	return r < ' ' || r > 0xFFFF || 0x2600 <= r && r <= 0x27BF || r == 0xFE0F || r == 0x200D
 }
 
-// fit fills in a text and makes sure, before anything is sent, that the gateway takes it.
-func fit(g Gateway, m Milestone, vars map[string]string) (string, *SendError) {
+// check makes sure, before anything is sent, that a gateway takes a text with these variables.
+func check(g Gateway, m Milestone, vars map[string]string) *SendError {
 	bad := checkForms(m, vars)
 	if r, ok := g.(Ruled); ok && bad == nil {
 		bad = r.Rules().BadVariable(vars)
 	}
-	if bad != nil {
-		return "", &SendError{Class: Permanent, Code: codeText, Message: bad.Error(), Clerk: "短信没有发出：" + bad.Clerk + "。请核对后电话通知"}
+	switch {
+	case bad != nil:
+		return &SendError{Class: Permanent, Code: codeText, Message: bad.Error(), Clerk: "短信没有发出：" + bad.Clerk + "。请核对后电话通知"}
+	case !m.HasText():
+		return &SendError{Class: Permanent, Code: codeText, Message: "there is no such text", Clerk: "短信没有发出：内容不完整。请电话通知"}
 	}
-	text, err := Render(m, vars)
-	if err != nil {
-		return "", &SendError{Class: Permanent, Code: codeText, Message: err.Error(), Clerk: "短信没有发出：内容不完整。请电话通知"}
-	}
-	return text, nil
+	return nil
 }

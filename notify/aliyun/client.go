@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
+	"time"
 
 	"emsd/notify"
 	"emsd/notify/post"
@@ -16,6 +18,7 @@ var (
 	_ notify.Templated     = (*Client)(nil)
 	_ notify.Ruled         = (*Client)(nil)
 	_ notify.Finder        = (*Client)(nil)
+	_ notify.Bounded       = (*Client)(nil)
 	_ notify.ReceiptReader = (*Client)(nil)
 )
 
@@ -23,9 +26,10 @@ const apiVersion = "2017-05-25"
 
 // A Client is one account at Aliyun. It may be used by any number of goroutines.
 type Client struct {
-	cfg  Config
-	host string
-	post *post.Client
+	cfg   Config
+	host  string
+	post  *post.Client
+	keyed *sync.Pool // HMACs under the account's secret
 }
 
 // New makes the client of an account. Everything in cfg is checked at once.
@@ -39,11 +43,14 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("EMSD_SMS_ALIYUN_CA_FILE: %w", err)
 	}
-	return &Client{cfg: cfg, host: host, post: client}, nil
+	return &Client{cfg: cfg, host: host, post: client, keyed: newKeyed(cfg.AccessKeySecret)}, nil
 }
 
 // Name is the gateway's name in configuration and attempts.
 func (c *Client) Name() string { return "aliyun" }
+
+// Timeout is how long a request lasts at most.
+func (c *Client) Timeout() time.Duration { return c.post.Timeout() }
 
 // Close closes the connections that are idle.
 func (c *Client) Close() { c.post.Close() }
@@ -61,10 +68,16 @@ type reply struct {
 // call makes one signed request. Its error is a *notify.SendError of class Unsent or Unknown.
 func (c *Client) call(ctx context.Context, action string, params map[string]string) (reply, error) {
 	r := newRequest(c.host, action, apiVersion, c.cfg.Wall().UTC().Format(dateForm), c.cfg.Nonce(), params, c.cfg.InQuery)
-	headers := http.Header{"Authorization": {r.authorization(c.cfg.AccessKeyID, c.cfg.AccessKeySecret)}}
+	headers := make(http.Header, 12) // room for those that are added
+	values := make([]string, 0, len(r.headers)+1)
+	set := func(name, value string) {
+		values = append(values, value)
+		headers[name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	set("Authorization", r.authorization(c.cfg.AccessKeyID, c.keyed))
 	for _, h := range r.headers {
 		if h.name != "host" { // net/http sends it
-			headers[wireNames[h.name]] = []string{h.value}
+			set(wireNames[h.name], h.value)
 		}
 	}
 	address := c.cfg.URL

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"emsd/notify"
 	"emsd/notify/post"
@@ -20,21 +22,46 @@ func (c *Client) Send(ctx context.Context, s notify.SMS) (notify.Sent, error) {
 	if bad := rules.BadVariable(s.Vars); bad != nil {
 		return notify.Sent{}, &notify.SendError{Class: notify.Permanent, Code: "variable", Message: bad.Error()}
 	}
-	vars, err := json.Marshal(s.Vars)
-	if err != nil {
-		return notify.Sent{}, &notify.SendError{Class: notify.Permanent, Code: "variable", Message: "the variables cannot be encoded"}
-	}
 	r, err := c.call(ctx, "SendSms", map[string]string{
 		"PhoneNumbers":  s.Phone.Reveal(),
 		"SignName":      c.cfg.SignName,
 		"TemplateCode":  code,
-		"TemplateParam": string(vars),
+		"TemplateParam": object(s.Vars),
 		"OutId":         s.AttemptID.String(),
 	})
 	if err != nil {
 		return notify.Sent{}, err
 	}
 	return c.read(r)
+}
+
+// object is a JSON object as json.Marshal writes it. Values are short and plain as a rule, and every message has one.
+func object(vars map[string]string) string {
+	names := make([]string, 0, len(vars))
+	for name := range vars {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	b := append(make([]byte, 0, 128), '{')
+	for i, name := range names {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(quote(b, name), ':')
+		b = quote(b, vars[name])
+	}
+	return string(append(b, '}'))
+}
+
+func quote(b []byte, text string) []byte {
+	special := func(r rune) bool {
+		return r < ' ' || r == '"' || r == '\\' || r == '<' || r == '>' || r == '&' || r == 0x7F || r == '\u2028' || r == '\u2029' || r == utf8.RuneError
+	}
+	if !strings.ContainsFunc(text, special) {
+		return append(append(append(b, '"'), text...), '"')
+	}
+	quoted, _ := json.Marshal(text) // a string has no error
+	return append(b, quoted...)
 }
 
 func (c *Client) read(r reply) (notify.Sent, error) {

@@ -4,10 +4,12 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"hash"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 )
 
 const (
@@ -60,15 +62,14 @@ func Authorization(keyID, secret string, headers, params map[string]string) stri
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		r.headers = append(r.headers, header{name, headers[name]})
 	}
-	return r.authorization(keyID, secret)
+	return r.authorization(keyID, newKeyed(secret))
 }
 
-// canonical is the request as both sides hash it, and the names of the headers as they are told. The path is "/" for every
-// RPC call, wherever a proxy or a simulator mounts the gateway.
-func (r request) canonical() (text []byte, signed string) {
+// canonical appends the request as both sides hash it, and gives the names of its headers as they are told. The path is "/" for
+// every RPC call, wherever a proxy or a simulator mounts the gateway.
+func (r request) canonical(b []byte) (text []byte, signed string) {
 	var names strings.Builder
-	names.Grow(160)
-	b := make([]byte, 0, 512+len(r.query))
+	names.Grow(128)
 	b = append(append(append(append(b, r.method...), "\n/\n"...), r.query...), '\n')
 	hash := ""
 	for i, h := range r.headers {
@@ -86,15 +87,25 @@ func (r request) canonical() (text []byte, signed string) {
 }
 
 // authorization is the header of that name.
-func (r request) authorization(keyID, secret string) string {
-	text, signed := r.canonical()
-	return algorithm + " Credential=" + keyID + ",SignedHeaders=" + signed + ",Signature=" + sign(text, secret)
+func (r request) authorization(keyID string, keyed *sync.Pool) string {
+	var scratch [1024]byte
+	text, signed := r.canonical(scratch[:0])
+	return algorithm + " Credential=" + keyID + ",SignedHeaders=" + signed + ",Signature=" + sign(text, keyed)
 }
 
-func sign(canonical []byte, secret string) string {
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte(algorithm + "\n" + hexHash(canonical)))
-	return hex.EncodeToString(mac.Sum(nil))
+// newKeyed keeps HMACs under a secret: to make one costs as much as to sign.
+func newKeyed(secret string) *sync.Pool {
+	return &sync.Pool{New: func() any { return hmac.New(sha256.New, []byte(secret)) }}
+}
+
+func sign(canonical []byte, keyed *sync.Pool) string {
+	mac := keyed.Get().(hash.Hash)
+	defer keyed.Put(mac)
+	mac.Reset()
+	sum := sha256.Sum256(canonical)
+	text := append(make([]byte, 0, 128), algorithm...)
+	mac.Write(hex.AppendEncode(append(text, '\n'), sum[:]))
+	return hex.EncodeToString(mac.Sum(text[:0]))
 }
 
 func hexHash(b []byte) string {
@@ -105,7 +116,12 @@ func hexHash(b []byte) string {
 // encode joins parameters sorted by name, percent-encoded by RFC 3986. A space is %20 in a query and + in a form.
 func encode(params map[string]string, space string) []byte {
 	b := make([]byte, 0, 512)
-	for i, name := range slices.Sorted(maps.Keys(params)) {
+	names := make([]string, 0, len(params))
+	for name := range params {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for i, name := range names {
 		if i > 0 {
 			b = append(b, '&')
 		}

@@ -64,12 +64,12 @@ func TestSignatureVectors(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			text, _ := tt.r.canonical()
+			text, _ := tt.r.canonical(nil)
 			if got := hexHash(text); tt.hash != "" && got != tt.hash {
 				t.Errorf("hash of the canonical request = %s, want %s; request:\n%s", got, tt.hash, text)
 			}
 			want := algorithm + " Credential=" + tt.key + ",SignedHeaders=" + tt.headers + ",Signature=" + tt.want
-			if got := tt.r.authorization(tt.key, tt.secret); got != want {
+			if got := tt.r.authorization(tt.key, newKeyed(tt.secret)); got != want {
 				t.Errorf("authorization = %s\nwant            %s", got, want)
 			}
 		})

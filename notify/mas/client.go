@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"time"
 
 	"emsd/notify"
 	"emsd/notify/post"
@@ -46,6 +47,9 @@ func New(cfg Config) (*Client, error) {
 
 // Name is the gateway's name in configuration and attempts.
 func (c *Client) Name() string { return "mas" }
+
+// Timeout is how long a request lasts at most.
+func (c *Client) Timeout() time.Duration { return c.post.Timeout() }
 
 // Close closes the connections that are idle.
 func (c *Client) Close() { c.post.Close() }

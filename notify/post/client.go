@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -41,7 +42,10 @@ type Config struct {
 }
 
 // A Client posts to one gateway. It may be used by any number of goroutines.
-type Client struct{ http *resty.Client }
+type Client struct {
+	http    *resty.Client
+	timeout time.Duration
+}
 
 // New makes a client; it connects to nothing yet.
 func New(cfg Config) (*Client, error) {
@@ -66,11 +70,14 @@ func New(cfg Config) (*Client, error) {
 		DisableCompression:  true,
 	}
 	// RetryCount stays 0 and no redirect is followed: resty would post the body again (E.4).
-	return &Client{resty.NewWithClient(&http.Client{Transport: transport, Timeout: cmp.Or(cfg.Timeout, 10*time.Second)}).
+	return &Client{timeout: cmp.Or(cfg.Timeout, 10*time.Second), http: resty.NewWithClient(&http.Client{Transport: transport}).
 		SetLogger(silent{}).
 		SetRedirectPolicy(resty.NoRedirectPolicy()).
-		SetResponseBodyLimit(maxAnswer)}, nil
+		SetDoNotParseResponse(true)}, nil
 }
+
+// Timeout is how long a request lasts at most.
+func (c *Client) Timeout() time.Duration { return c.timeout }
 
 // Close closes the connections that are idle.
 func (c *Client) Close() { c.http.GetClient().CloseIdleConnections() }
@@ -91,6 +98,8 @@ func (a Answer) Unreadable() *notify.SendError {
 // none. Its error is a
 // *notify.SendError of class Unsent or Unknown, without anything of the address or the body.
 func (c *Client) Post(ctx context.Context, address string, headers http.Header, body []byte) (Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
 	// A connection obtained means that bytes may have left. net/http asks for another one only when surely nothing was
 	// written to the first, so a new GetConn clears the mark.
 	var connected atomic.Bool
@@ -108,6 +117,10 @@ func (c *Client) Post(ctx context.Context, address string, headers http.Header, 
 		req.SetBody(body)
 	}
 	resp, err := req.Post(address)
+	var answer Answer
+	if err == nil {
+		answer, err = read(resp.RawResponse)
+	}
 	if err != nil {
 		class := notify.Unknown
 		if !connected.Load() {
@@ -115,7 +128,22 @@ func (c *Client) Post(ctx context.Context, address string, headers http.Header, 
 		}
 		return Answer{}, &notify.SendError{Class: class, Code: "transport", Message: withoutURL(err)}
 	}
-	return Answer{resp.StatusCode(), resp.Header(), resp.Body()}, nil
+	return answer, nil
+}
+
+// read takes an answer in, whose length is known as a rule.
+func read(r *http.Response) (Answer, error) {
+	defer r.Body.Close()
+	if 0 <= r.ContentLength && r.ContentLength <= maxAnswer {
+		body := make([]byte, r.ContentLength)
+		_, err := io.ReadFull(r.Body, body)
+		return Answer{r.StatusCode, r.Header, body}, err
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxAnswer+1))
+	if err == nil && len(body) > maxAnswer {
+		err = errors.New("the answer is longer than any gateway's")
+	}
+	return Answer{r.StatusCode, r.Header, body}, err
 }
 
 // withoutURL tells what went wrong on the way. A url.Error quotes the address, which may hold parameters.

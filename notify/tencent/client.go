@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"time"
 
 	"emsd/notify"
 	"emsd/notify/post"
@@ -51,6 +52,9 @@ func New(cfg Config) (*Client, error) {
 
 // Name is the gateway's name in configuration and attempts.
 func (c *Client) Name() string { return "tencent" }
+
+// Timeout is how long a request lasts at most.
+func (c *Client) Timeout() time.Duration { return c.post.Timeout() }
 
 // Close closes the connections that are idle.
 func (c *Client) Close() { c.post.Close() }

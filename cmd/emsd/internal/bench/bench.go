@@ -76,7 +76,7 @@ func Full() Sizes {
 		Rows: []int{10_000, 1_000_000, 5_000_000}, Claims: 50, Due: 100_000, Crowd: 1024,
 		Crowds: []int{64, 256, 1024}, SlowSeconds: 6, DueSeconds: 15, IdleSeconds: 20,
 		Active: 1_000_000, Known: 1_000_000, PlanSeconds: 60, PlanTick: 10, OldRows: 1_000_000, Million: 1_000_000, Permits: 20_000, Payments: 400,
-		Messages: 20_000, NewsSeconds: 15, Feed: 100_000, HookSeconds: 15, ReceiptSeconds: 10}
+		Messages: 30_000, NewsSeconds: 15, Feed: 100_000, HookSeconds: 15, ReceiptSeconds: 10}
 }
 
 // Quick shows within a minute whether something is badly wrong.

@@ -21,11 +21,11 @@ func moveOut(ctx context.Context, db *sqlx.DB, to courier.Status, now time.Time)
 	return err
 }
 
-// insertQueued queues one message for each delivery.
+// insertQueued queues one message for each delivery; ids rise with time, as the planner's do.
 func insertQueued(ctx context.Context, db *sqlx.DB, now time.Time) error {
 	_, err := db.ExecContext(ctx, `
 		INSERT INTO messages (id, delivery_id, milestone, position, event_at, vars, state, verdict, reason, not_before, created_at, updated_at)
-		SELECT gen_random_uuid(), id, 'out_for_delivery', row_number() OVER (ORDER BY id), $1::timestamptz, jsonb_build_object('waybill_no', waybill_no), 'queued', 'send', '等待发送',
+		SELECT ('01930000-0000-7000-8000-' || lpad(to_hex(row_number() OVER (ORDER BY id)), 12, '0'))::uuid, id, 'out_for_delivery', row_number() OVER (ORDER BY id), $1::timestamptz, jsonb_build_object('waybill_no', waybill_no), 'queued', 'send', '等待发送',
 			$1::timestamptz - interval '1 hour' + row_number() OVER (ORDER BY id) * interval '100 microseconds', $1, $1
 		FROM deliveries`, now)
 	return err
