@@ -95,7 +95,8 @@ func (m *mortal) settle() {
 		m.ahead.Add(int64(25 * time.Hour))
 		cmd, ended := m.live()
 		until(m.t, time.Minute, "done with what is due", func() bool {
-			return count(`SELECT (SELECT count(*) FROM messages WHERE state = 'queued' AND not_before <= $1 AND (next_attempt_at IS NULL OR next_attempt_at <= $1))
+			return count(`SELECT (SELECT position FROM feed_head) - coalesce((SELECT position FROM feed_readers WHERE name = 'notify'), 0)
+				+ (SELECT count(*) FROM messages WHERE state = 'queued' AND not_before <= $1 AND (next_attempt_at IS NULL OR next_attempt_at <= $1))
 				+ (SELECT count(*) FROM message_attempts WHERE state = 'sending' OR state = 'unknown' AND resolve_at <= $1)`, m.now()) == 0
 		})
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
