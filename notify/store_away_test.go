@@ -3,10 +3,15 @@ package notify
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"emsd/courier"
+	"emsd/migrations/dbtest"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
 )
 
 // away makes a table unreachable until back is called, as a database that is gone does.
@@ -45,6 +50,58 @@ func TestWhatAGatewaySaidOutlivesADatabaseThatIsAway(t *testing.T) {
 	w.wantAttempts(refused, "a rejected")
 	if n := strings.Count(w.logs.String(), says); n != 1 || w.openCases(refused) != 1 {
 		t.Errorf("said %d times, %d cases; want once and one", n, w.openCases(refused))
+	}
+}
+
+// TestI5_PostgreSQLGoneForAMinute: the server is killed with requests at the gateway and away for a minute, by the clock on the wall.
+// What the gateway said meanwhile is written when it is back: of refusals and acceptances none is forgotten, and nothing is sent twice.
+func TestI5_PostgreSQLGoneForAMinute(t *testing.T) {
+	t.Parallel()
+	server, dsn := dbtest.Private(t, nil)
+	db := sqlx.MustOpen("postgres", dsn)
+	defer db.Close()
+	w := worldOn(t, db)
+	const n = 60
+	var ids []uuid.UUID
+	for i := range n {
+		ids = append(ids, w.newsTo(phoneOf(i), courier.InTransit))
+	}
+	var arrived atomic.Int32
+	all, gone := make(chan struct{}), make(chan struct{})
+	g := &fakeFinder{fakeGateway{name: "a", script: func(s SMS) (bool, error) {
+		if arrived.Add(1) == n {
+			close(all)
+		}
+		<-gone
+		if number := s.Phone.Reveal(); (number[len(number)-1]-'0')%2 == 1 {
+			return false, &SendError{Class: Recipient, Code: "test"}
+		}
+		return true, nil
+	}}}
+	done := make(chan error, 1)
+	go func() { done <- w.sender(w.gateways(g), Options{}).Round(t.Context()) }()
+	<-all
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	close(gone)
+	<-time.After(time.Minute)
+	if err := server.StartAgain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for i, id := range ids {
+		want := state{accepted, Send, 1}
+		if i%2 == 1 {
+			want.State = failed
+		}
+		w.wantMessage(id, HandedOver, want)
+	}
+	w.run(w.sender(w.gateways(g), Options{}))
+	if taken := g.once(t); taken != n/2 || int(arrived.Load()) != n {
+		t.Errorf("%d requests, of which %d were taken; want %d and %d", arrived.Load(), taken, n, n/2)
 	}
 }
 

@@ -52,8 +52,13 @@ const (
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
+	return worldOn(t, dbtest.Open(t))
+}
+
+func worldOn(t testing.TB, db *sqlx.DB) *world {
+	t.Helper()
 	logs := &asynctest.Buffer{}
-	w := &world{t: t, db: dbtest.Open(t), now: noon, wall: noon.Add(1000 * time.Hour), logs: logs,
+	w := &world{t: t, db: db, now: noon, wall: noon.Add(1000 * time.Hour), logs: logs,
 		log:   slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		vault: vault.New(vault.Keys{Active: 1, Seal: map[uint32][]byte{1: bytes.Repeat([]byte{7}, 16)}, Lookup: bytes.Repeat([]byte{8}, 32)}),
 	}
