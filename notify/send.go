@@ -542,7 +542,7 @@ func (r *sendRound) compose(j *sendJob) (SMS, *SendError) {
 }
 
 func (j *sendJob) facts() Facts {
-	f := Facts{WaybillNo: cmp.Or(j.WaybillNo, j.vars.WaybillNo), DueFen: j.DueFen}
+	f := Facts{WaybillNo: j.WaybillNo, DueFen: j.DueFen}
 	f.LastDay, _ = lastDay(j.message(), j.situation())
 	return f
 }

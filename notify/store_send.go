@@ -29,7 +29,7 @@ type sendJob struct {
 	NotBefore  time.Time
 	Tries      int
 	Status     courier.Status
-	WaybillNo  string
+	WaybillNo  string // of the delivery, else of the message's event
 	DueFen     int64  // still to pay
 	HeldUntil  string // yyyy-mm-dd or empty
 	Phone      []byte // sealed
@@ -40,7 +40,7 @@ type sendJob struct {
 	Language   string
 	Free       bool // no other sender is about a message to the number
 
-	vars      Vars
+	vars      Vars // without WaybillNo
 	told      []Told
 	inFlight  bool            // another message of the delivery is at a gateway this moment
 	past      map[string]past // by gateway
@@ -82,8 +82,8 @@ func claimDue(ctx context.Context, tx queryer, after cursor, now, wall time.Time
 			LIMIT $5
 			FOR UPDATE SKIP LOCKED
 		)
-		SELECT m.id, m.delivery_id, m.milestone, m.position, m.event_at, m.vars, m.not_before, m.tries,
-			CASE WHEN d.password_sealed IS NULL THEN '' ELSE m.reason END, d.status, coalesce(d.waybill_no, ''),
+		SELECT m.id, m.delivery_id, m.milestone, m.position, m.event_at, m.vars - 'waybill_no', m.not_before, m.tries,
+			CASE WHEN d.password_sealed IS NULL THEN '' ELSE m.reason END, d.status, coalesce(nullif(d.waybill_no, ''), m.vars->>'waybill_no', ''),
 			greatest(d.fee_fen - d.paid_fen, 0), coalesce(to_char(d.held_until, 'YYYY-MM-DD'), ''), d.phone_sealed, d.phone_lookup, d.name_sealed, d.password_sealed, d.language,
 			pg_try_advisory_xact_lock(hashtext('message_cap'), hashtext(encode(d.phone_lookup, 'hex')))
 		FROM m JOIN deliveries d ON d.id = m.delivery_id`, now, wall, after.notBefore, after.id, limit)
@@ -99,8 +99,10 @@ func claimDue(ctx context.Context, tx queryer, after cursor, now, wall time.Time
 			&j.DueFen, &j.HeldUntil, &j.Phone, &j.Number, &j.Name, &j.Password, &j.Language, &j.Free); err != nil {
 			return nil, err
 		}
-		if err := json.Unmarshal(vars, &j.vars); err != nil {
-			return nil, fmt.Errorf("read the variables of message %s: %w", j.ID, err)
+		if string(vars) != "{}" { // as most are, without the number
+			if err := json.Unmarshal(vars, &j.vars); err != nil {
+				return nil, fmt.Errorf("read the variables of message %s: %w", j.ID, err)
+			}
 		}
 		jobs = append(jobs, j)
 	}

@@ -49,6 +49,7 @@ var mayImport = map[string][]string{
 
 	"cmd/emsd":                       {everything},
 	"cmd/emsd/internal/bench":        {everything},
+	"cmd/emsd/internal/heap":         {},
 	"cmd/emsd/internal/intake":       {"courier", "courier/vault", "courier/audit"},
 	"cmd/emsd/internal/web":          {everything},
 	"cmd/emsd/internal/api":          {everything},

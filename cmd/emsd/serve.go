@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"emsd/cmd/emsd/internal/heap"
 	"emsd/migrations"
 )
 
@@ -20,6 +21,7 @@ func (c serveCmd) Run(e *world) error {
 	if err := underTest(cfg); err != nil {
 		return err
 	}
+	heap.Reserve()
 	log := newLog(e.err, cfg.LogLevel)
 	if c.Migrate {
 		if err := migrateUp(e, cfg); err != nil {

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"emsd/cmd/emsd/internal/heap"
 	"emsd/courier"
 
 	"github.com/jmoiron/sqlx"
@@ -109,6 +110,9 @@ func Child(ctx context.Context, in io.Reader, out io.Writer) error {
 	f, known := kinds[t.Kind]
 	if !known {
 		return fmt.Errorf("no run of kind %q", t.Kind)
+	}
+	if !strings.HasSuffix(t.Kind, "-floor") {
+		heap.Reserve() // as the daemon
 	}
 	m := &meter{task: t}
 	if err := f(ctx, t, m); err != nil {
