@@ -122,7 +122,7 @@ func markReceipts(ctx context.Context, tx *sqlx.Tx, open []openReceipt, now time
 // markNoReceipt notes attempts of which nothing was heard though their receipts are due, looking at a few chunks of attempts, and
 // counts them by gateway. A chunk in which all is known goes; one with an attempt in doubt is looked at again in an hour.
 func markNoReceipt(ctx context.Context, db *sqlx.DB, gateways []string, now time.Time) (counts map[string]int, more bool, err error) {
-	const most = 4
+	const most = 20 // of up to a few hundred attempts each
 	var rows []struct {
 		Gateway string `db:"gateway"`
 		Missing int    `db:"missing"`
