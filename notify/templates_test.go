@@ -15,6 +15,7 @@ import (
 	"emsd/courier"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 )
 
 var longFacts = Facts{WaybillNo: "1200000001417", DueFen: 123_45, LastDay: time.Date(2026, 12, 31, 0, 0, 0, 0, beijing), Password: "012345"}
@@ -235,4 +236,28 @@ func TestSegments(t *testing.T) {
 	if got := Segments("签名签名", strings.Repeat("a", 63)+"𠮷"); got != 2 {
 		t.Errorf("a character of two units counts once")
 	}
+}
+
+// Segments counted without the text are those of the text.
+func TestSegmentsOfAreThoseOfTheText(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var names []Milestone
+		for m := range texts {
+			names = append(names, m)
+		}
+		slices.Sort(names)
+		m, vars := rapid.SampledFrom(names).Draw(t, "text"), map[string]string{}
+		for _, name := range Variables(m) {
+			vars[name] = rapid.StringN(1, 60, -1).Draw(t, name)
+		}
+		signature := rapid.String().Draw(t, "signature")
+		text, err := Render(m, vars)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := segmentsOf(signature, m, vars), Segments(signature, text); got != want {
+			t.Fatalf("%d segments, the text has %d: %q", got, want, text)
+		}
+	})
 }

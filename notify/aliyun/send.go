@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -37,13 +36,8 @@ func (c *Client) Send(ctx context.Context, s notify.SMS) (notify.Sent, error) {
 
 // object is a JSON object as json.Marshal writes it. Values are short and plain as a rule, and every message has one.
 func object(vars map[string]string) string {
-	names := make([]string, 0, len(vars))
-	for name := range vars {
-		names = append(names, name)
-	}
-	slices.Sort(names)
 	b := append(make([]byte, 0, 128), '{')
-	for i, name := range names {
+	for i, name := range sortedNames(vars) {
 		if i > 0 {
 			b = append(b, ',')
 		}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"hash"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -59,7 +58,7 @@ func newRequest(host, action, version, date, nonce string, params map[string]str
 // vendor's.
 func Authorization(keyID, secret string, headers, params map[string]string) string {
 	r := request{method: "POST", query: string(encode(params, "%20"))}
-	for _, name := range slices.Sorted(maps.Keys(headers)) {
+	for _, name := range sortedNames(headers) {
 		r.headers = append(r.headers, header{name, headers[name]})
 	}
 	return r.authorization(keyID, newKeyed(secret))
@@ -116,12 +115,7 @@ func hexHash(b []byte) string {
 // encode joins parameters sorted by name, percent-encoded by RFC 3986. A space is %20 in a query and + in a form.
 func encode(params map[string]string, space string) []byte {
 	b := make([]byte, 0, 512)
-	names := make([]string, 0, len(params))
-	for name := range params {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for i, name := range names {
+	for i, name := range sortedNames(params) {
 		if i > 0 {
 			b = append(b, '&')
 		}
@@ -130,6 +124,16 @@ func encode(params map[string]string, space string) []byte {
 		b = escape(b, params[name], space)
 	}
 	return b
+}
+
+// sortedNames is slices.Sorted of the keys, in one piece of memory.
+func sortedNames(of map[string]string) []string {
+	names := make([]string, 0, len(of))
+	for name := range of {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 func escape(b []byte, s, space string) []byte {
